@@ -1,0 +1,5 @@
+//! From a score to a score ratio.
+
+/// Settings of the threshold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {}
