@@ -1,4 +1,5 @@
 //! Offkey: streaming anomaly detection for Kafka. The way of a record, read downwards:
-//! [`detector`] judges and learns one entity's rows.
+//! [`wire`] reads its bytes, [`detector`] judges and learns one entity's rows.
 
 pub mod detector;
+pub mod wire;

@@ -1,0 +1,255 @@
+//! One record in, one row's measurements out. What is not selected is skipped unread; nothing is allocated once the names
+//! of a lane's channels are known.
+//!
+//! - A name given twice: the last value counts; objects given twice are merged.
+//! - `null` is a missing value. Text, booleans and arrays in a selected channel refuse the record.
+//! - Objects within the values are read through: `{"motor": {"temp": 1}}` is the channel `motor.temp`.
+//! - An entity field may be text or a whole number. Several are joined by `/`.
+//! - A tombstone (no payload) says that the entity of the record's key is gone.
+
+use super::channels::{ChannelId, Channels, Selection};
+use super::fields::{Fields, Path};
+use super::json;
+use super::rejection::{Rejected, Rejection};
+use super::timestamp::{self, Unit};
+use crate::detector::row::EventTime;
+use crate::detector::schema::MAX_CHANNELS;
+
+/// Bytes of an entity's name at most: it is part of keys.
+pub const MAX_ENTITY: usize = 512;
+
+/// How measurements stand in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// All channels of a row in one message, in the object at this path (empty: the top level without the other fields).
+    JsonWide {
+        /// Where they are.
+        values: Path,
+    },
+    /// One measurement a message.
+    JsonLong {
+        /// Where the channel's name is.
+        channel: Path,
+        /// Where its value is.
+        value: Path,
+    },
+}
+
+/// What names the entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntityFrom {
+    /// The record's key.
+    Key,
+    /// These fields, joined by `/`.
+    Fields(Vec<Path>),
+}
+
+/// What says when it was measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimeFrom {
+    /// The record's own timestamp.
+    Record,
+    /// A field.
+    Field {
+        /// Where it is.
+        path: Path,
+        /// How to read it.
+        unit: Unit,
+    },
+}
+
+/// Everything a decoder has to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Wide or long.
+    pub format: Format,
+    /// Whose row it is.
+    pub entity: EntityFrom,
+    /// When it was.
+    pub timestamp: TimeFrom,
+    /// Which channels.
+    pub channels: Selection,
+    /// How much later than the record's own timestamp a row may be, in microseconds.
+    pub max_future: i64,
+    /// Longest payload in bytes.
+    pub max_record_size: usize,
+}
+
+/// A record as far as decoding sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The record's key.
+    pub key: Option<&'a [u8]>,
+    /// The record's value; `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+    /// The record's own timestamp.
+    pub timestamp: Option<EventTime>,
+}
+
+/// What a message was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// `entity`, `at` and `measurements` are filled in. No measurements: every channel that was named is missing.
+    Measurements,
+    /// `entity` and `at` are filled in, and there is nothing to measure: a long message with null, or of a channel that is not selected.
+    Nothing,
+    /// The entity is gone: `entity` is filled in.
+    Tombstone,
+}
+
+/// A decoded message, to be used again for the next one.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    /// Whose row.
+    pub entity: String,
+    /// When it was measured.
+    pub at: EventTime,
+    /// Each channel at most once, in the message's order; missing ones are absent, every value is finite.
+    pub measurements: Vec<(ChannelId, f32)>,
+}
+
+/// Reads the messages of one lane.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    settings: Settings,
+    fields: Fields,
+    channels: Channels,
+    scratch: json::Scratch,
+}
+
+impl Decoder {
+    /// A decoder that knows no channel yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let fields = Fields::of(&settings);
+        let channels = Channels::new(settings.channels.clone());
+        Self {
+            settings,
+            fields,
+            channels,
+            scratch: json::Scratch::default(),
+        }
+    }
+
+    /// The names behind the [`ChannelId`]s.
+    #[must_use]
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// The same, to take in the names of a restored schema.
+    pub fn channels_mut(&mut self) -> &mut Channels {
+        &mut self.channels
+    }
+
+    /// Reads one message into `out`, whatever was in it before.
+    ///
+    /// # Errors
+    /// Says why the record is refused; `out` is of no use then.
+    pub fn decode(
+        &mut self,
+        message: &Message<'_>,
+        out: &mut Decoded,
+    ) -> Result<Content, Rejected> {
+        out.entity.clear();
+        out.measurements.clear();
+        if self.settings.entity == EntityFrom::Key {
+            entity_of_key(message.key, &mut out.entity)?;
+        }
+        let Some(payload) = message.payload else {
+            return match self.settings.entity {
+                EntityFrom::Key => Ok(Content::Tombstone),
+                EntityFrom::Fields(_) => Err(Rejection::MissingEntity
+                    .because("a tombstone names no entity unless `input.entity` is \"key\"")),
+            };
+        };
+        if payload.len() > self.settings.max_record_size {
+            return Err(Rejection::TooLarge.because(format!(
+                "the value has {} bytes, more than {}",
+                payload.len(),
+                self.settings.max_record_size
+            )));
+        }
+        let text = std::str::from_utf8(payload).map_err(|error| {
+            Rejection::InvalidUtf8.because(format!("byte {} is not UTF-8", error.valid_up_to()))
+        })?;
+
+        self.channels.rewind();
+        let measured = json::read(
+            text,
+            &self.fields,
+            &mut self.channels,
+            &mut self.scratch,
+            &mut out.measurements,
+        )?;
+        if let EntityFrom::Fields(paths) = &self.settings.entity {
+            self.scratch.entity(paths, &mut out.entity)?;
+        }
+        out.at = self.time(message)?;
+        Ok(if measured {
+            Content::Measurements
+        } else {
+            Content::Nothing
+        })
+    }
+
+    fn time(&self, message: &Message<'_>) -> Result<EventTime, Rejected> {
+        let at = match &self.settings.timestamp {
+            TimeFrom::Record => {
+                let at = message.timestamp.ok_or_else(|| {
+                    Rejection::MissingTimestamp.because("the record has no timestamp of its own")
+                })?;
+                timestamp::in_range(at.micros()).ok_or_else(|| {
+                    Rejection::InvalidTimestamp
+                        .because("the record's timestamp is before 1970 or after 2200")
+                })?
+            }
+            TimeFrom::Field { path, .. } => self.scratch.time(path)?,
+        };
+        if let Some(written) = message.timestamp
+            && at.micros().saturating_sub(written.micros()) > self.settings.max_future
+        {
+            return Err(Rejection::TimestampInFuture.because(format!(
+                "{} is later than the record itself ({}) by more than `input.max_future`",
+                timestamp::to_rfc3339(at),
+                timestamp::to_rfc3339(written)
+            )));
+        }
+        Ok(at)
+    }
+}
+
+fn entity_of_key(key: Option<&[u8]>, entity: &mut String) -> Result<(), Rejected> {
+    let key = key.ok_or_else(|| Rejection::MissingEntity.because("the record has no key"))?;
+    let key = std::str::from_utf8(key)
+        .map_err(|_| Rejection::InvalidEntity.because("the record's key is not UTF-8"))?;
+    entity.push_str(key);
+    check_entity(entity)
+}
+
+pub(super) fn check_entity(entity: &str) -> Result<(), Rejected> {
+    if entity.is_empty() {
+        return Err(Rejection::InvalidEntity.because("the entity is empty"));
+    }
+    if entity.len() > MAX_ENTITY {
+        return Err(Rejection::InvalidEntity.because(format!(
+            "the entity has {} bytes, more than {MAX_ENTITY}",
+            entity.len()
+        )));
+    }
+    Ok(())
+}
+
+/// A measurement as the core holds it; `None` if a 32-bit float cannot. Everything that reads numbers (JSON, CSV) goes
+/// through a 64-bit float and this, so that the same text gives the same bits.
+#[must_use]
+pub fn number(value: f64) -> Option<f32> {
+    let value = value as f32;
+    value.is_finite().then_some(value)
+}
+
+/// More measurements than this refuse a record.
+pub(super) const MAX_MEASUREMENTS: usize = MAX_CHANNELS;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,489 @@
+//! One walk through a JSON message, straight from its bytes into measurements: no tree, no map. Both formats share it;
+//! the wide one collects an object's numbers, the long one a name and a number.
+//!
+//! Depth: serde_json refuses what is nested deeper than 128 levels where we look, and skips the rest without recursion.
+
+use super::channels::{ChannelId, Channels, Lookup};
+use super::decoder::{MAX_MEASUREMENTS, check_entity, number};
+use super::fields::{Fields, Mask, Path, Role};
+use super::rejection::{Rejected, Rejection};
+use crate::detector::row::EventTime;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// Bytes of a channel's name at most.
+const MAX_NAME: usize = 256;
+
+/// What a field turned out to hold, as far as it was looked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Found<T> {
+    /// It is not there, or null.
+    #[default]
+    Absent,
+    /// It is there and of no use: what it is.
+    Invalid(&'static str),
+    Is(T),
+}
+
+/// Buffers of the walk, used again for every message.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    /// Name of the value being read, from the values object on.
+    name: String,
+    /// Of each channel: the last message it was in, and its place among the measurements.
+    seen: Vec<(u64, usize)>,
+    message: u64,
+    entity: Vec<Found<()>>,
+    entity_text: Vec<String>,
+    time: Found<EventTime>,
+    channel: Found<()>,
+    channel_text: String,
+    value: Found<f32>,
+    /// The values object was there.
+    has_values: bool,
+    /// A selected channel was named, if only with null.
+    named: bool,
+    /// A channel was taken back by a later null.
+    holes: bool,
+    rejected: Option<Rejected>,
+}
+
+/// Reads `text` and leaves the channels in `out`. `true`: there was something to measure; `false`: a long message of a channel that
+/// is not selected, or with null.
+pub(super) fn read(
+    text: &str,
+    fields: &Fields,
+    channels: &mut Channels,
+    scratch: &mut Scratch,
+    out: &mut Vec<(ChannelId, f32)>,
+) -> Result<bool, Rejected> {
+    scratch.begin(fields);
+    let mut walk = Walk {
+        fields,
+        channels,
+        scratch,
+        out,
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let object = Node {
+        mask: fields.all(),
+        level: 0,
+        inside: fields.values_at_root,
+        walk: &mut walk,
+    };
+    let end = json.deserialize_map(object).and_then(|()| json.end());
+    if let Err(error) = end {
+        let rejected = scratch.rejected.take();
+        return Err(rejected.unwrap_or_else(|| Rejection::MalformedJson.because(error.to_string())));
+    }
+    if fields.long {
+        return walk.measure_one();
+    }
+    walk.finish()?;
+    Ok(true)
+}
+
+impl Scratch {
+    fn begin(&mut self, fields: &Fields) {
+        self.name.clear();
+        self.message += 1;
+        self.entity.clear();
+        self.entity.resize(Fields::MAX_ENTITY_PARTS, Found::Absent);
+        self.entity_text
+            .resize(Fields::MAX_ENTITY_PARTS, String::new());
+        self.time = Found::Absent;
+        self.channel = Found::Absent;
+        self.value = Found::Absent;
+        self.has_values = fields.values_at_root;
+        self.named = false;
+        self.holes = false;
+        self.rejected = None;
+    }
+
+    /// Joins the parts found into `entity`.
+    pub(super) fn entity(&self, paths: &[Path], entity: &mut String) -> Result<(), Rejected> {
+        for (part, path) in paths.iter().enumerate().take(Fields::MAX_ENTITY_PARTS) {
+            match self.entity[part] {
+                Found::Absent => {
+                    return Err(
+                        Rejection::MissingEntity.because(format!("there is no field `{path}`"))
+                    );
+                }
+                Found::Invalid(what) => {
+                    return Err(Rejection::InvalidEntity.because(format!(
+                        "`{path}` is {what}, neither text nor a whole number"
+                    )));
+                }
+                Found::Is(()) => {
+                    if part > 0 {
+                        entity.push('/');
+                    }
+                    entity.push_str(&self.entity_text[part]);
+                }
+            }
+        }
+        check_entity(entity)
+    }
+
+    /// The timestamp found.
+    pub(super) fn time(&self, path: &Path) -> Result<EventTime, Rejected> {
+        match self.time {
+            Found::Absent => {
+                Err(Rejection::MissingTimestamp.because(format!("there is no field `{path}`")))
+            }
+            Found::Invalid(what) => Err(Rejection::InvalidTimestamp.because(format!(
+                "`{path}` is {what}, not an instant from 1970 to 2200 in the configured unit"
+            ))),
+            Found::Is(at) => Ok(at),
+        }
+    }
+}
+
+/// A value that is no object.
+#[derive(Clone, Copy)]
+enum Leaf<'a> {
+    Null,
+    Bool,
+    Integer(i64),
+    Float(f64),
+    Text(&'a str),
+    Array,
+}
+
+impl Leaf<'_> {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Integer(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "text",
+            Self::Array => "an array",
+        }
+    }
+}
+
+struct Walk<'w> {
+    fields: &'w Fields,
+    channels: &'w mut Channels,
+    scratch: &'w mut Scratch,
+    out: &'w mut Vec<(ChannelId, f32)>,
+}
+
+impl Walk<'_> {
+    /// A leaf with a role of its own.
+    fn capture(&mut self, role: Role, leaf: Leaf<'_>) {
+        let scratch = &mut *self.scratch;
+        match role {
+            Role::Entity(part) => {
+                scratch.entity[part] = text_of(leaf, &mut scratch.entity_text[part]);
+            }
+            Role::Channel => scratch.channel = text_of(leaf, &mut scratch.channel_text),
+            Role::Timestamp => {
+                let unit = self.fields.unit;
+                let at = match leaf {
+                    Leaf::Null => {
+                        scratch.time = Found::Absent;
+                        return;
+                    }
+                    Leaf::Integer(number) => unit.of_integer(number),
+                    Leaf::Float(number) => unit.of_float(number),
+                    Leaf::Text(text) => unit.of_text(text),
+                    Leaf::Bool | Leaf::Array => None,
+                };
+                scratch.time = at.map_or(Found::Invalid(leaf.what()), Found::Is);
+            }
+            Role::Value => {
+                scratch.value = match leaf {
+                    Leaf::Null => Found::Absent,
+                    Leaf::Integer(value) => finite(value as f64),
+                    Leaf::Float(value) => finite(value),
+                    Leaf::Bool | Leaf::Text(_) | Leaf::Array => Found::Invalid(leaf.what()),
+                };
+            }
+            Role::Values => scratch.has_values = false,
+        }
+    }
+
+    /// A leaf within the values.
+    fn measure(&mut self, leaf: Leaf<'_>) -> Result<(), Rejected> {
+        let name = &self.scratch.name;
+        if name.is_empty() || name.len() > MAX_NAME {
+            if self.channels.selects(name) {
+                return Err(invalid_name(name));
+            }
+            return Ok(());
+        }
+        let id = match self.channels.intern_next(name) {
+            Lookup::Channel(id) => id,
+            Lookup::Ignored => return Ok(()),
+            Lookup::Full => return Err(too_many(name)),
+        };
+        let value = match leaf {
+            Leaf::Null => f32::NAN,
+            Leaf::Integer(value) => self.finite_or_reject(value as f64)?,
+            Leaf::Float(value) => self.finite_or_reject(value)?,
+            Leaf::Bool | Leaf::Text(_) | Leaf::Array => {
+                return Err(
+                    Rejection::NotANumber.because(format!("channel `{name}` is {}", leaf.what()))
+                );
+            }
+        };
+        self.scratch.named = true;
+        self.scratch.holes |= value.is_nan();
+        if self.scratch.seen.len() <= id.index() {
+            self.scratch.seen.resize(id.index() + 1, (0, 0));
+        }
+        let seen = &mut self.scratch.seen[id.index()];
+        if seen.0 == self.scratch.message {
+            self.out[seen.1].1 = value;
+            return Ok(());
+        }
+        if self.out.len() >= MAX_MEASUREMENTS {
+            return Err(too_many(&self.scratch.name));
+        }
+        *seen = (self.scratch.message, self.out.len());
+        self.out.push((id, value));
+        Ok(())
+    }
+
+    fn finite_or_reject(&self, value: f64) -> Result<f32, Rejected> {
+        number(value).ok_or_else(|| out_of_range(&self.scratch.name, value))
+    }
+
+    /// The end of a wide message.
+    fn finish(&mut self) -> Result<(), Rejected> {
+        if !self.scratch.has_values {
+            return Err(Rejection::MissingValues.because("there is no object `input.values`"));
+        }
+        if !self.scratch.named {
+            return Err(Rejection::MissingValues.because("no selected channel is in the values"));
+        }
+        if self.scratch.holes {
+            self.out.retain(|(_, value)| !value.is_nan());
+        }
+        Ok(())
+    }
+
+    /// The end of a long message.
+    fn measure_one(&mut self) -> Result<bool, Rejected> {
+        let name = &self.scratch.channel_text;
+        match self.scratch.channel {
+            Found::Absent => {
+                return Err(Rejection::MissingValues.because("the message names no channel"));
+            }
+            Found::Invalid(what) => {
+                return Err(
+                    Rejection::InvalidChannel.because(format!("the channel's name is {what}"))
+                );
+            }
+            Found::Is(()) if name.is_empty() || name.len() > MAX_NAME => {
+                return Err(invalid_name(name));
+            }
+            Found::Is(()) => {}
+        }
+        let id = match self.channels.intern(name) {
+            Lookup::Channel(id) => id,
+            Lookup::Ignored => return Ok(false),
+            Lookup::Full => return Err(too_many(name)),
+        };
+        match self.scratch.value {
+            Found::Absent => Ok(false),
+            Found::Invalid(OUT_OF_RANGE) => Err(out_of_range(name, f64::INFINITY)),
+            Found::Invalid(what) => {
+                Err(Rejection::NotANumber.because(format!("channel `{name}` is {what}")))
+            }
+            Found::Is(value) => {
+                self.out.push((id, value));
+                Ok(true)
+            }
+        }
+    }
+}
+
+const OUT_OF_RANGE: &str = "out of range";
+
+fn finite(value: f64) -> Found<f32> {
+    number(value).map_or(Found::Invalid(OUT_OF_RANGE), Found::Is)
+}
+
+fn text_of(leaf: Leaf<'_>, buffer: &mut String) -> Found<()> {
+    buffer.clear();
+    match leaf {
+        Leaf::Null => Found::Absent,
+        Leaf::Text(text) => {
+            buffer.push_str(text);
+            Found::Is(())
+        }
+        Leaf::Integer(number) => {
+            fmt::Write::write_fmt(buffer, format_args!("{number}"))
+                .expect("a String takes everything");
+            Found::Is(())
+        }
+        Leaf::Bool | Leaf::Float(_) | Leaf::Array => Found::Invalid(leaf.what()),
+    }
+}
+
+fn invalid_name(name: &str) -> Rejected {
+    Rejection::InvalidChannel.because(format!(
+        "a channel's name has {} bytes, not 1 to {MAX_NAME}",
+        name.len()
+    ))
+}
+
+fn too_many(name: &str) -> Rejected {
+    Rejection::TooManyChannels.because(format!("there is no room for channel `{name}`"))
+}
+
+fn out_of_range(name: &str, value: f64) -> Rejected {
+    Rejection::NumberOutOfRange.because(if value.is_finite() {
+        format!("channel `{name}` is {value:e}, more than a 32-bit float can hold")
+    } else {
+        format!("channel `{name}` is more than a 32-bit float can hold")
+    })
+}
+
+/// One value of the message: where it is, and what is looked for below it.
+struct Node<'s, 'w> {
+    walk: &'s mut Walk<'w>,
+    /// The wanted fields on whose way it lies.
+    mask: Mask,
+    /// Names on the way to it.
+    level: usize,
+    /// It lies within the values.
+    inside: bool,
+}
+
+impl Node<'_, '_> {
+    fn leaf<E: de::Error>(self, leaf: Leaf<'_>) -> Result<(), E> {
+        let mut claimed = false;
+        for role in self.walk.fields.ending(self.mask, self.level) {
+            claimed = true;
+            self.walk.capture(role, leaf);
+        }
+        if self.inside && !claimed {
+            self.walk.measure(leaf).map_err(|rejected| {
+                self.walk.scratch.rejected = Some(rejected);
+                // Never shown: the reason waits in the scratch.
+                E::custom("")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.mask == 0 && !self.inside {
+            deserializer.deserialize_ignored_any(IgnoredAny)?;
+            return Ok(());
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let walk = &mut *self.walk;
+        for role in walk.fields.ending(self.mask, self.level) {
+            match role {
+                Role::Values => {
+                    walk.scratch.has_values = true;
+                    self.inside = true;
+                }
+                Role::Entity(part) => walk.scratch.entity[part] = Found::Invalid("an object"),
+                Role::Timestamp => walk.scratch.time = Found::Invalid("an object"),
+                Role::Channel => walk.scratch.channel = Found::Invalid("an object"),
+                Role::Value => walk.scratch.value = Found::Invalid("an object"),
+            }
+        }
+        let length = walk.scratch.name.len();
+        while let Some(mask) = map.next_key_seed(Key {
+            walk,
+            mask: self.mask,
+            level: self.level,
+            inside: self.inside,
+        })? {
+            map.next_value_seed(Node {
+                walk,
+                mask,
+                level: self.level + 1,
+                inside: self.inside,
+            })?;
+            walk.scratch.name.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.leaf(Leaf::Array)?;
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        self.leaf(Leaf::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        self.leaf(Leaf::Bool)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<(), E> {
+        self.leaf(Leaf::Integer(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
+        self.leaf(i64::try_from(number).map_or(Leaf::Float(number as f64), Leaf::Integer))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
+        self.leaf(Leaf::Float(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.leaf(Leaf::Text(text))
+    }
+}
+
+/// A name in an object: becomes the wanted fields below it, and the end of the channel's name.
+struct Key<'s, 'w> {
+    walk: &'s mut Walk<'w>,
+    mask: Mask,
+    level: usize,
+    inside: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+    type Value = Mask;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Mask, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_, '_> {
+    type Value = Mask;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Mask, E> {
+        if self.inside {
+            let name = &mut self.walk.scratch.name;
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(key);
+        }
+        Ok(self.walk.fields.below(self.mask, self.level, key))
+    }
+}
