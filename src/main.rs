@@ -1,1 +1,2 @@
+//! The `offkey` command.
 fn main() {}

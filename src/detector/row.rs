@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Event time in microseconds since the Unix epoch. Comes from the record, never from a clock.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventTime(i64);
 
 impl EventTime {

@@ -1,11 +1,12 @@
 //! What may change while running: thresholds, alert rules, silences. Nothing here shapes the model.
 
+use super::alert::ChannelEvidence;
 use super::episode;
 use super::row::EventTime;
 use super::threshold;
 
 /// The rules of one entity, overrides already applied.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     /// How a score becomes a score ratio.
     pub threshold: threshold::Settings,
@@ -67,4 +68,43 @@ pub struct Silence {
     pub mute: bool,
     /// Go on learning.
     pub learn: bool,
+}
+
+impl Rules {
+    /// At this instant: are alerts muted, and is anything learned?
+    #[must_use]
+    pub fn silence_at(&self, at: EventTime) -> (bool, bool) {
+        let on = |silence: &&Silence| {
+            silence.from.is_none_or(|from| at >= from) && silence.until.is_none_or(|until| at < until)
+        };
+        self.silences
+            .iter()
+            .filter(on)
+            .fold((false, true), |(muted, learns), silence| (muted || silence.mute, learns && silence.learn))
+    }
+
+    /// Does any channel's rule ask for a deviation before an alert may open?
+    #[must_use]
+    pub fn asks_for_deviation(&self) -> bool {
+        self.channels.iter().any(|rule| {
+            rule.min_deviation > 0.0 || rule.min_relative_deviation > 0.0 || rule.direction != Direction::Both
+        })
+    }
+
+    /// Does a channel that carries at least its equal share of the score deviate as its rule asks?
+    #[must_use]
+    pub fn deviates_enough(&self, channels: &[ChannelEvidence]) -> bool {
+        let equal = 1.0 / channels.len().max(1) as f32;
+        channels.iter().filter(|channel| channel.share >= 0.999 * equal).any(|channel| {
+            let rule = self.channels.get(channel.slot).copied().unwrap_or_default();
+            let deviation = channel.observed - channel.expected;
+            let way = match rule.direction {
+                Direction::Both => true,
+                Direction::Up => deviation > 0.0,
+                Direction::Down => deviation < 0.0,
+            };
+            way && deviation.abs() >= rule.min_deviation
+                && deviation.abs() >= rule.min_relative_deviation * channel.expected.abs()
+        })
+    }
 }

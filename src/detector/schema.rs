@@ -44,8 +44,6 @@ impl Schema {
     /// The slot of a channel by name.
     #[must_use]
     pub fn slot(&self, name: &str) -> Option<usize> {
-        self.channels
-            .iter()
-            .position(|channel| channel.name == name)
+        self.channels.iter().position(|channel| channel.name == name)
     }
 }

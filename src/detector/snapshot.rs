@@ -1,0 +1,77 @@
+//! A detector as versioned bytes, and back. The body is postcard (floats as raw bits, lengths before contents); what is
+//! read back is believed only after every length and number was held against the settings.
+
+use super::{Detector, Settings};
+use std::fmt;
+use std::sync::Arc;
+
+/// Format of the body. Raise it with every change of a state's fields.
+pub const FORMAT: u16 = 1;
+
+/// Why bytes are no state of a detector with these settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// Not the encoding of any detector.
+    Malformed,
+    /// The encoding of a detector that these settings cannot have made: the part that does not fit.
+    Unsound(&'static str),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("not a detector's state"),
+            Self::Unsound(part) => write!(f, "state of the {part} does not fit the config"),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+/// Whether a decoded part may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Soundness(Result<(), &'static str>);
+
+impl Soundness {
+    /// Sound, or the part that is not.
+    #[must_use]
+    pub fn of(sound: bool, part: &'static str) -> Self {
+        Self(if sound { Ok(()) } else { Err(part) })
+    }
+
+    /// The first fault of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.and(other.0))
+    }
+
+    pub(super) fn check(self) -> Result<(), SnapshotError> {
+        self.0.map_err(SnapshotError::Unsound)
+    }
+}
+
+/// No NaN, no infinity.
+#[must_use]
+pub fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
+}
+
+/// Appends the whole learned state of `detector` to `out`.
+pub fn encode(detector: &Detector, out: &mut Vec<u8>) {
+    let buffer = std::mem::take(out);
+    *out = postcard::to_extend(detector, buffer).expect("a growing buffer takes every state");
+}
+
+/// The detector that [`encode`] wrote, under the same settings.
+///
+/// # Errors
+/// Bytes that no such detector can have written.
+pub fn decode(bytes: &[u8], settings: &Arc<Settings>) -> Result<Detector, SnapshotError> {
+    let (mut detector, rest) = postcard::take_from_bytes::<Detector>(bytes).map_err(|_| SnapshotError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(SnapshotError::Malformed);
+    }
+    detector.adopt(settings);
+    detector.soundness().check()?;
+    Ok(detector)
+}
