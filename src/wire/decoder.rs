@@ -18,6 +18,9 @@ use crate::detector::schema::MAX_CHANNELS;
 /// Bytes of an entity's name at most: it is part of keys.
 pub const MAX_ENTITY: usize = 512;
 
+/// Fields that make up an entity's name at most.
+pub const MAX_ENTITY_PARTS: usize = 8;
+
 /// How measurements stand in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {

@@ -78,7 +78,7 @@ pub(super) type Mask = u32;
 
 impl Fields {
     /// Parts of an entity's name at most.
-    pub(super) const MAX_ENTITY_PARTS: usize = 8;
+    pub(super) const MAX_ENTITY_PARTS: usize = super::decoder::MAX_ENTITY_PARTS;
 
     pub(super) fn of(settings: &Settings) -> Self {
         let mut wanted = Vec::new();

@@ -1,0 +1,480 @@
+//! [kafka] as written, and as librdkafka gets it: what Offkey's promises rest on is set here and nowhere else.
+
+use super::error::{ConfigError, Problems};
+use super::raw::RawKafka;
+use super::units::Secret;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What a crash may do to the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// One transaction an epoch: `read_committed` readers see each alert once.
+    ExactlyOnce,
+    /// No transactions: after a crash an alert may come again, with the same ids.
+    AtLeastOnce,
+}
+
+/// Properties for one librdkafka client. Shows no secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, Secret>);
+
+impl Properties {
+    fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.0.insert(key.to_owned(), Secret::new(value.into()));
+    }
+
+    /// Every key with its value, secrets included: for the client alone.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.reveal()))
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(Secret::reveal)
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self
+            .iter()
+            .map(|(key, value)| (key, if is_secret(key) { "<hidden>" } else { value }));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+/// How to reach Kafka, and as whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kafka {
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// `group.id`.
+    pub group: String,
+    /// `group.instance.id`.
+    pub instance: String,
+    /// What a crash may do.
+    pub delivery: Delivery,
+    /// Length of an epoch.
+    pub commit_interval: Duration,
+    /// After it a silent instance loses its partitions.
+    pub session_timeout: Duration,
+    /// After it a silent instance's open transaction is aborted.
+    pub transaction_timeout: Duration,
+    /// Missing topics of ours may be created.
+    pub create_topics: bool,
+    /// For the consumer of the group.
+    pub consumer: Properties,
+    /// For the producer.
+    pub producer: Properties,
+    /// For the consumer without a group that reads state and replays.
+    pub restorer: Properties,
+}
+
+/// Keys that are refused in [kafka.properties], and what to do instead. A trailing `*` stands for any end.
+const OWNED: [(&str, &str); 36] = [
+    ("bootstrap.servers", "set `kafka.brokers`"),
+    ("metadata.broker.list", "set `kafka.brokers`"),
+    ("group.id", "set `kafka.group`"),
+    ("group.instance.id", "set `kafka.instance`"),
+    ("client.id", "it is made of group and instance"),
+    ("session.timeout.ms", "set `kafka.session_timeout`"),
+    ("transaction.timeout.ms", "set `kafka.transaction_timeout`"),
+    ("transactional.id", "it is made of group and instance"),
+    ("enable.idempotence", "set `kafka.delivery`"),
+    ("acks", "every output waits for all replicas"),
+    (
+        "request.required.acks",
+        "every output waits for all replicas",
+    ),
+    ("enable.auto.commit", "offsets are committed with the epoch"),
+    ("auto.commit.*", "offsets are committed with the epoch"),
+    (
+        "enable.auto.offset.store",
+        "offsets are committed with the epoch",
+    ),
+    ("isolation.level", "state and input are read committed"),
+    ("auto.offset.reset", "set `input.start`"),
+    (
+        "partition.assignment.strategy",
+        "rebalances are cooperative",
+    ),
+    (
+        "group.protocol*",
+        "the classic protocol keeps its place over a restart",
+    ),
+    (
+        "group.remote.assignor",
+        "the classic protocol keeps its place over a restart",
+    ),
+    (
+        "heartbeat.interval.ms",
+        "it follows `kafka.session_timeout`",
+    ),
+    ("max.poll.interval.ms", "it follows `kafka.session_timeout`"),
+    ("allow.auto.create.topics", "set `kafka.create_topics`"),
+    ("check.crcs", "records are always checked"),
+    (
+        "retry.backoff.ms",
+        "the judgement of a slow commit rests on it",
+    ),
+    (
+        "socket.timeout.ms",
+        "the judgement of a slow commit rests on it",
+    ),
+    ("message.timeout.ms", "an epoch has its own deadline"),
+    ("delivery.timeout.ms", "an epoch has its own deadline"),
+    ("partitioner", "keys go where Java clients would put them"),
+    ("max.in.flight*", "it decides the order of what is sent"),
+    ("queuing.strategy", "it decides the order of what is sent"),
+    ("enable.partition.eof", "recovery rests on it"),
+    ("test.mock.*", "the embedded broker is for `offkey demo`"),
+    ("plugin.library.paths", "it loads foreign code"),
+    ("interceptors", "it loads foreign code"),
+    ("ssl.engine*", "it loads foreign code"),
+    ("ssl.providers", "it loads foreign code"),
+];
+
+/// Beginnings of keys that only one kind of client understands.
+const PRODUCER_ONLY: [&str; 8] = [
+    "linger.ms",
+    "batch.",
+    "compression.",
+    "queue.buffering.",
+    "message.send.",
+    "retries",
+    "sticky.partitioning.",
+    "delivery.report.",
+];
+const CONSUMER_ONLY: [&str; 4] = ["fetch.", "queued.", "max.partition.fetch", "coordinator."];
+
+/// Whether the value of a property must not be shown.
+#[must_use]
+pub fn is_secret(key: &str) -> bool {
+    [
+        "password",
+        "secret",
+        "passphrase",
+        "token",
+        "key.pem",
+        "oauthbearer.config",
+    ]
+    .iter()
+    .any(|part| key.contains(part))
+}
+
+/// [kafka.properties] with nested tables joined by dots, `x_file` read into `x`, and everything refused that is not the user's.
+fn passed_on(properties: &Value, problems: &mut Problems) -> Properties {
+    let mut flat = BTreeMap::new();
+    flatten(properties, "", &mut flat, problems);
+    let mut passed = Properties::default();
+    for (key, value) in flat {
+        let at = format!("kafka.properties.{key}");
+        let (key, value) = match key.strip_suffix("_file") {
+            Some(key) => match secret_file(&at, &value) {
+                Ok(secret) => (key.to_owned(), secret),
+                Err(error) => {
+                    problems.0.push(error);
+                    continue;
+                }
+            },
+            None => (key, value),
+        };
+        let owned = OWNED
+            .iter()
+            .find(|(owned, _)| match owned.strip_suffix('*') {
+                Some(start) => key.starts_with(start),
+                None => key == *owned,
+            });
+        match owned {
+            Some((_, instead)) => problems.add(at, "is not yours to set", *instead),
+            None => passed.set(&key, value),
+        }
+    }
+    passed
+}
+
+fn flatten(value: &Value, key: &str, flat: &mut BTreeMap<String, String>, problems: &mut Problems) {
+    let text = match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                let dot = if key.is_empty() { "" } else { "." };
+                flatten(value, &format!("{key}{dot}{name}"), flat, problems);
+            }
+            return;
+        }
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Null | Value::Array(_) => {
+            problems.add(
+                format!("kafka.properties.{key}"),
+                "is neither text, a number nor a truth value",
+                "write it as librdkafka's CONFIGURATION.md has it",
+            );
+            return;
+        }
+    };
+    flat.insert(key.to_owned(), text);
+}
+
+fn secret_file(key: &str, path: &str) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::new(
+            key,
+            format!("cannot read `{path}`: {error}"),
+            "the file has to be readable by offkey, with the secret and nothing else in it",
+        )
+    })?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+impl Kafka {
+    pub(super) fn of(raw: &RawKafka, host: &str, problems: &mut Problems) -> Option<Self> {
+        let before = problems.0.len();
+        let brokers = raw.brokers.0.join(",");
+        problems.require(!brokers.is_empty(), "kafka.brokers", "names no broker");
+        for broker in &raw.brokers.0 {
+            let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            if !matches!(port, Some(Ok(_))) {
+                problems.add(
+                    "kafka.brokers",
+                    format!("`{broker}` has no port"),
+                    "write host:port",
+                );
+            }
+        }
+        let instance = raw.instance.clone().unwrap_or_else(|| host.to_owned());
+        name(&raw.group, "kafka.group", problems);
+        name(&instance, "kafka.instance", problems);
+        let interval = raw.commit_interval.0;
+        if interval < Duration::from_millis(10) || interval > Duration::from_secs(10) {
+            problems.add(
+                "kafka.commit_interval",
+                format!("`{}` is not within 10ms and 10s", raw.commit_interval),
+                "it is how long an alert waits at most; 100ms is a good start",
+            );
+        }
+        for (key, span, most) in [
+            ("kafka.session_timeout", raw.session_timeout, 1_800),
+            ("kafka.transaction_timeout", raw.transaction_timeout, 900),
+        ] {
+            if span.0 < Duration::from_secs(6) || span.0 > Duration::from_secs(most) {
+                problems.add(
+                    key,
+                    format!("`{span}` is not within 6s and {most}s"),
+                    "brokers refuse anything else; 30s is a good start",
+                );
+            }
+        }
+        let passed = passed_on(&raw.properties, problems);
+        if problems.0.len() > before {
+            return None;
+        }
+        let mut kafka = Self {
+            brokers,
+            group: raw.group.clone(),
+            instance,
+            delivery: raw.delivery,
+            commit_interval: interval,
+            session_timeout: raw.session_timeout.0,
+            transaction_timeout: raw.transaction_timeout.0,
+            create_topics: raw.create_topics,
+            consumer: Properties::default(),
+            producer: Properties::default(),
+            restorer: Properties::default(),
+        };
+        kafka.restorer = kafka.reading(&passed);
+        kafka.consumer = kafka.in_group(kafka.restorer.clone());
+        kafka.producer = kafka.writing(&passed);
+        Some(kafka)
+    }
+
+    /// What `client.id`, `transactional.id` and log lines call this instance.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        format!("offkey-{}-{}", self.group, self.instance)
+    }
+
+    /// Changes with every property, secrets included, and tells none.
+    pub(super) fn secret_fingerprint(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for (key, value) in self.producer.iter().chain(self.consumer.iter()) {
+            hash.update(key.as_bytes());
+            hash.update([0]);
+            hash.update(value.as_bytes());
+            hash.update([0]);
+        }
+        let hash = hash.finalize();
+        hash.iter()
+            .take(8)
+            .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
+
+    fn common(&self, passed: &Properties, not_for_it: &[&str]) -> Properties {
+        let mut all = Properties::default();
+        for (key, value) in passed.iter() {
+            if !not_for_it.iter().any(|start| key.starts_with(start)) {
+                all.set(key, value);
+            }
+        }
+        all.set("bootstrap.servers", &self.brokers);
+        all.set("client.id", self.client_id());
+        all.set("allow.auto.create.topics", "false");
+        all
+    }
+
+    fn reading(&self, passed: &Properties) -> Properties {
+        let mut all = Properties::default();
+        // Users may change these two; the default of the first stalls a fast reader.
+        all.set("fetch.queue.backoff.ms", "5");
+        all.set("queued.max.messages.kbytes", "32768");
+        all.0.extend(self.common(passed, &PRODUCER_ONLY).0);
+        all.set("group.id", &self.group);
+        all.set("enable.auto.commit", "false");
+        all.set("enable.auto.offset.store", "false");
+        all.set("isolation.level", "read_committed");
+        all.set("auto.offset.reset", "error");
+        all.set("check.crcs", "true");
+        all
+    }
+
+    fn in_group(&self, mut all: Properties) -> Properties {
+        let session = self.session_timeout.as_millis();
+        all.set("group.instance.id", &self.instance);
+        all.set("partition.assignment.strategy", "cooperative-sticky");
+        all.set("session.timeout.ms", session.to_string());
+        all.set(
+            "heartbeat.interval.ms",
+            (session / 10).min(3_000).to_string(),
+        );
+        all.set(
+            "max.poll.interval.ms",
+            (2 * session).max(60_000).to_string(),
+        );
+        all
+    }
+
+    fn writing(&self, passed: &Properties) -> Properties {
+        let mut all = Properties::default();
+        // Users may change these.
+        all.set("compression.type", "lz4");
+        all.set("linger.ms", "1");
+        all.set("queue.buffering.max.messages", "200000");
+        all.0.extend(self.common(passed, &CONSUMER_ONLY).0);
+        all.set("partitioner", "murmur2_random");
+        all.set("enable.idempotence", "true");
+        // A retry never comes before 0.8 of the back-off: what returned earlier was prompt.
+        all.set("retry.backoff.ms", "400");
+        all.set("socket.timeout.ms", "5000");
+        match self.delivery {
+            Delivery::ExactlyOnce => {
+                all.set("transactional.id", self.client_id());
+                all.set(
+                    "transaction.timeout.ms",
+                    self.transaction_timeout.as_millis().to_string(),
+                );
+            }
+            Delivery::AtLeastOnce => {}
+        }
+        all
+    }
+}
+
+fn name(text: &str, key: &str, problems: &mut Problems) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > 200 || !text.chars().all(plain) {
+        problems.add(
+            key,
+            format!("`{text}` is no name"),
+            "use 1 to 200 letters, digits, `.`, `_` and `-`",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Config, Source};
+    use super::*;
+
+    fn kafka(text: &str) -> Result<Kafka, String> {
+        Config::load(Source::Toml(text), [])
+            .map(|config| config.kafka)
+            .map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn what_exactly_once_rests_on_is_set() {
+        let kafka = kafka("[kafka]\ngroup = \"g\"\ninstance = \"i\"").unwrap();
+        assert_eq!(kafka.producer.get("transactional.id"), Some("offkey-g-i"));
+        assert_eq!(
+            kafka.consumer.get("isolation.level"),
+            Some("read_committed")
+        );
+        assert_eq!(kafka.consumer.get("group.instance.id"), Some("i"));
+        assert_eq!(kafka.restorer.get("group.instance.id"), None);
+        assert_eq!(
+            kafka.restorer.get("isolation.level"),
+            Some("read_committed")
+        );
+    }
+
+    #[test]
+    fn at_least_once_has_no_transaction() {
+        let kafka = kafka("[kafka]\ndelivery = \"at_least_once\"").unwrap();
+        assert_eq!(kafka.producer.get("transactional.id"), None);
+        assert_eq!(kafka.producer.get("enable.idempotence"), Some("true"));
+    }
+
+    #[test]
+    fn properties_pass_to_whom_they_concern() {
+        let kafka = kafka(
+            "[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9",
+        )
+        .unwrap();
+        for client in [&kafka.producer, &kafka.consumer, &kafka.restorer] {
+            assert_eq!(client.get("security.protocol"), Some("SSL"));
+        }
+        assert_eq!(kafka.producer.get("linger.ms"), Some("7"));
+        assert_eq!(kafka.consumer.get("linger.ms"), None);
+        assert_eq!(kafka.producer.get("fetch.min.bytes"), None);
+        assert_eq!(kafka.consumer.get("fetch.min.bytes"), Some("9"));
+    }
+
+    #[test]
+    fn owned_keys_and_foreign_code_are_refused() {
+        for (key, _) in OWNED {
+            let key = key.replace('*', "x");
+            let told = kafka(&format!("[kafka.properties]\n\"{key}\" = \"1\"")).unwrap_err();
+            assert!(
+                told.contains(&key) && told.contains("is not yours to set"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "canary\n").unwrap();
+        let kafka = kafka(&format!(
+            "[kafka.properties]\nsasl.password_file = \"{}\"\n\"sasl.username\" = \"u\"",
+            file.path().display()
+        ))
+        .unwrap();
+        assert_eq!(kafka.producer.get("sasl.password"), Some("canary"));
+        let shown = format!("{kafka:?}");
+        assert!(
+            !shown.contains("canary") && shown.contains("<hidden>"),
+            "{shown}"
+        );
+        assert!(shown.contains("\"sasl.username\": \"u\""), "{shown}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Files and environment to types. `Config` is what the rest of Offkey uses: everything in it was checked. Raw types are what
+//! stands in the file; [`Config::load`] is the one place that can refuse, and it names every mistake at once.
+
+mod error;
+mod input;
+pub mod kafka;
+mod model;
+mod raw;
+mod reload;
+mod rules;
+mod tree;
+pub mod units;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use input::{Input, Output, Start, State};
+pub use kafka::{Delivery, Kafka, Properties};
+pub use raw::{Late, LogFormat};
+pub use tree::{DEFAULT, Source};
+
+use crate::lane::rulebook::Rulebook;
+use error::Problems;
+use raw::Raw;
+use std::net::SocketAddr;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to reach Kafka.
+    pub kafka: Kafka,
+    /// What a record means.
+    pub input: Input,
+    /// What comes out.
+    pub output: Output,
+    /// What is kept.
+    pub state: State,
+    /// Name of the detector: part of every alert's identity.
+    pub name: String,
+    /// What may change while running.
+    pub rules: Rulebook,
+    /// Where metrics and health are served.
+    pub listen: SocketAddr,
+    /// How the log is written.
+    pub log: Log,
+    raw: Raw,
+    overrides: Vec<raw::RawOverride>,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// For whom.
+    pub format: LogFormat,
+    /// From which level on.
+    pub level: tracing::Level,
+}
+
+impl Config {
+    /// The defaults, then the source, then those variables of the environment that begin with `OFFKEY__`.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn load(
+        source: Source<'_>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut problems = Problems::default();
+        let config = Self::read(source, environment, &mut problems);
+        match config {
+            Some(config) if problems.0.is_empty() => Ok(config),
+            _ => {
+                problems.0.sort();
+                problems.0.dedup();
+                Err(ConfigErrors(problems.0))
+            }
+        }
+    }
+
+    /// The compiled-in defaults.
+    ///
+    /// # Panics
+    /// Never: the defaults are tested.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self::load(Source::Default, []).expect("config/offkey.toml is tested")
+    }
+
+    fn read(
+        source: Source<'_>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let environment: std::collections::HashMap<_, _> = environment.into_iter().collect();
+        let host = host(&environment);
+        let mut tree = problems.take(tree::Tree::of(source, environment))?;
+        let overrides = rules::take_overrides(&mut tree.root, problems);
+        let fallback = tree::defaults();
+        let raw: Option<Raw> = tree::read_as(tree.root.clone(), &fallback, "", problems);
+        for problem in &mut problems.0 {
+            if let Some(variable) = tree.variable(&problem.key) {
+                let mark = if problem.hint.is_empty() { "" } else { "; " };
+                problem.hint = format!("{}{mark}set by {variable}", problem.hint);
+            }
+        }
+        let raw = raw?;
+        let kafka = Kafka::of(&raw.kafka, &host, problems);
+        let input = Input::of(&raw.input, problems);
+        let output = Output::of(&raw.output, problems);
+        let state = State::of(&raw.state, &raw.kafka.group, problems);
+        model::check(&raw, problems);
+        let rules = rules::rulebook(&raw, &overrides, problems);
+        let listen = raw.http.listen.parse().ok();
+        if listen.is_none() {
+            problems.add(
+                "http.listen",
+                format!("`{}` is no address", raw.http.listen),
+                "write address:port, such as 127.0.0.1:9464",
+            );
+        }
+        let level = raw.log.level.parse().ok();
+        if level.is_none() {
+            problems.add(
+                "log.level",
+                format!("`{}` is no level", raw.log.level),
+                "write error, warn, info, debug or trace",
+            );
+        }
+        if let (Some(input), Some(output), Some(state)) = (&input, &output, &state) {
+            input::distinct(input, output, state, problems);
+        }
+        Some(Self {
+            kafka: kafka?,
+            input: input?,
+            output: output?,
+            state: state?,
+            name: raw.alert.name.clone(),
+            rules: rules?,
+            listen: listen?,
+            log: Log {
+                format: raw.log.format,
+                level: level?,
+            },
+            raw,
+            overrides,
+        })
+    }
+}
+
+/// What an instance is called that was not given a name.
+fn host(environment: &std::collections::HashMap<String, String>) -> String {
+    let named = environment.get("HOSTNAME").cloned();
+    let named = named.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    let named = named.map(|name| name.trim().to_owned());
+    named
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "offkey".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use serde_json::Value;
+
+fn load(text: &str) -> Result<Config, String> {
+    Config::load(Source::Toml(text), []).map_err(|errors| errors.to_string())
+}
+
+fn with_env(variables: &[(&str, &str)]) -> Result<Config, String> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Source::Default, variables).map_err(|errors| errors.to_string())
+}
+
+/// Every key with its path, tables of arrays by their first element.
+fn keys(value: &Value, path: &str, all: &mut Vec<String>) {
+    match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                keys(value, &format!("{path}.{name}"), all);
+            }
+        }
+        Value::Array(tables) if tables.first().is_some_and(Value::is_object) => {
+            keys(&tables[0], path, all);
+        }
+        _ => all.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn every_key_is_documented_in_the_default_file() {
+    // With everything switched on, every Option is Some: serialised again, each key of the raw types appears.
+    let mut documented = tree::documented();
+    // These exclude each other or need values of their own, which concerns the checks and not the types.
+    let mut problems = Problems::default();
+    let overrides = rules::take_overrides(&mut documented.clone(), &mut problems);
+    let raw: Raw = {
+        let mut tree = documented.clone();
+        tree.as_object_mut().unwrap().remove("override");
+        tree::read_as(tree, &Value::Null, "", &mut problems).unwrap()
+    };
+    assert_eq!(
+        problems.0,
+        [],
+        "the documented keys are known and of the right types"
+    );
+    let (mut written, mut known) = (Vec::new(), Vec::new());
+    documented.as_object_mut().unwrap().remove("override");
+    keys(&documented, "", &mut written);
+    keys(&serde_json::json!(raw), "", &mut known);
+    written.sort();
+    known.sort();
+    assert_eq!(
+        known, written,
+        "serialised raw types against config/offkey.toml"
+    );
+    assert_eq!(overrides.len(), 1);
+    assert!(
+        !serde_json::json!(raw).to_string().contains("null"),
+        "an optional key is not documented"
+    );
+}
+
+#[test]
+fn the_default_file_is_valid() {
+    let config = Config::defaults();
+    assert_eq!(config.input.topics, ["telemetry"]);
+    assert_eq!(config.state.topic, "offkey-state");
+    assert_eq!(config.output.scores, None);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:9464");
+}
+
+#[test]
+fn a_file_says_only_what_differs() {
+    let config = load("[kafka]\ngroup = \"g\"").unwrap();
+    assert_eq!(
+        (config.kafka.group.as_str(), config.state.topic.as_str()),
+        ("g", "g-state")
+    );
+    assert_eq!(config.kafka.brokers, "localhost:9092");
+}
+
+#[test]
+fn yaml_says_the_same() {
+    let yaml = "kafka:\n  group: g\noverride:\n  - match: 'a*'\n    threshold: {level: 3}\n";
+    let config = Config::load(Source::Yaml(yaml), []).unwrap();
+    assert_eq!(config.kafka.group, "g");
+    assert_eq!(config.rules.overrides.len(), 1);
+}
+
+#[test]
+fn the_environment_has_the_last_word_and_its_types() {
+    let config = with_env(&[
+        ("OFFKEY__KAFKA__BROKERS", "a:1,b:2"),
+        ("OFFKEY__KAFKA__GROUP", "7"),
+        ("OFFKEY__KAFKA__CREATE_TOPICS", "false"),
+        ("OFFKEY__STATE__MAX_ENTITIES", "12"),
+        ("OFFKEY__OUTPUT__SCORES", "s"),
+        ("OFFKEY__THRESHOLD__LEVEL", "3.5"),
+        ("OFFKEY__KAFKA__PROPERTIES__SECURITY__PROTOCOL", "SSL"),
+        ("OFFKEY_TEST_BOOTSTRAP", "not ours"),
+    ])
+    .unwrap();
+    assert_eq!(config.kafka.brokers, "a:1,b:2");
+    assert_eq!(config.kafka.group, "7");
+    assert!(!config.kafka.create_topics);
+    assert_eq!(config.state.max_entities, 12);
+    assert_eq!(config.output.scores.as_deref(), Some("s"));
+    assert_eq!(config.kafka.producer.get("security.protocol"), Some("SSL"));
+}
+
+#[test]
+fn a_mistake_in_the_environment_names_the_variable() {
+    let told = with_env(&[("OFFKEY__KAFKA__COMMIT_INTERVAL", "soon")]).unwrap_err();
+    assert!(
+        told.contains("set by OFFKEY__KAFKA__COMMIT_INTERVAL"),
+        "{told}"
+    );
+    let told = with_env(&[("OFFKEY__KAFKA__GRUOP", "g")]).unwrap_err();
+    assert!(told.contains("did you mean `group`?"), "{told}");
+}
+
+#[test]
+fn overrides_are_laid_on_the_common_sections() {
+    let config = load(
+        "[threshold]\nmethod = \"mad\"\nfactor = 5.0\n[[override]]\nmatch = \"pump-*\"\nthreshold = { factor = 9.0 }\n\
+         [[override.channel]]\nmatch = \"temp\"\nvalid_max = 90.0\n[[channel]]\nmatch = \"*\"\nvalid_max = 100.0\nunit = \"K\"\n\
+         [[silence]]\nmatch = \"pump-2\"\nuntil = 2026-01-01T00:00:00Z",
+    )
+    .unwrap();
+    let over = &config.overrides[0];
+    assert_eq!(over.threshold.as_ref().unwrap().factor, Some(9.0));
+    let channel = |entity: &str, name: &str| config.rules.channel(entity, name);
+    let schema =
+        crate::detector::schema::Schema::new(vec![channel("x", "temp"), channel("x", "flow")]);
+    let max = |entity: &str| -> Vec<f32> {
+        let rules = config.rules.rules(entity, &schema);
+        rules.channels.iter().map(|rule| rule.valid_max).collect()
+    };
+    assert_eq!(max("pump-1"), [90.0, 100.0]);
+    assert_eq!(max("fan-1"), [100.0, 100.0]);
+    assert_eq!(channel("x", "temp").unit.as_deref(), Some("K"));
+    assert_eq!(config.rules.rules("pump-2", &schema).silences.len(), 1);
+    assert!(config.rules.rules("pump-1", &schema).silences.is_empty());
+}
+
+#[test]
+fn a_reload_changes_rules_and_nothing_else() {
+    let old = load("[threshold]\nlevel = 2.0").unwrap();
+    let rules = old
+        .reload(&load("[threshold]\nlevel = 3.0").unwrap())
+        .unwrap();
+    assert_ne!(rules.fingerprint, old.rules.fingerprint);
+    let told = old
+        .reload(&load("[window]\nrows = 8\n[alert]\nname = \"other\"").unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("window.rows: cannot change while running"),
+        "{told}"
+    );
+    assert!(
+        told.contains("alert.name: cannot change while running"),
+        "{told}"
+    );
+}
+
+#[test]
+fn fingerprints_depend_on_what_they_stand_for() {
+    let (a, b) = (
+        Config::defaults(),
+        load("[threshold]\nlevel = 3.0").unwrap(),
+    );
+    assert_eq!(a.model_fingerprint(), b.model_fingerprint());
+    assert_ne!(a.rules.fingerprint, b.rules.fingerprint);
+    assert_ne!(
+        a.model_fingerprint(),
+        load("[window]\nrows = 8").unwrap().model_fingerprint()
+    );
+}
+
+#[test]
+fn a_dump_hides_secrets() {
+    let config =
+        load("[kafka.properties]\nsasl.password = \"canary\"\nsasl.username = \"u\"").unwrap();
+    let (dump, debug) = (config.dump().to_string(), format!("{:?}", config.kafka));
+    assert!(!dump.contains("canary") && dump.contains("\"u\""), "{dump}");
+    assert!(!debug.contains("canary"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,100}", key in "[a-z._\\[\\]]{1,12}", value in "[a-z0-9\"'.\\[\\]{}=-]{0,12}") {
+        let _ = load(&text);
+        let _ = load(&format!("[kafka]\n{key} = {value}"));
+        let _ = Config::load(Source::Yaml(&text), []);
+        let _ = with_env(&[(&format!("OFFKEY__{}", key.to_uppercase()), value.as_str())]);
+    }
+}

@@ -1,0 +1,3 @@
+//! All the work of one partition.
+
+pub mod rulebook;
