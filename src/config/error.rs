@@ -15,16 +15,8 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// A mistake with a hint.
-    pub fn new(
-        key: impl Into<String>,
-        problem: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
-        Self {
-            key: key.into(),
-            problem: problem.into(),
-            hint: hint.into(),
-        }
+    pub fn new(key: impl Into<String>, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { key: key.into(), problem: problem.into(), hint: hint.into() }
     }
 }
 
@@ -63,12 +55,7 @@ impl std::error::Error for ConfigErrors {}
 pub(super) struct Problems(pub(super) Vec<ConfigError>);
 
 impl Problems {
-    pub(super) fn add(
-        &mut self,
-        key: impl Into<String>,
-        problem: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
+    pub(super) fn add(&mut self, key: impl Into<String>, problem: impl Into<String>, hint: impl Into<String>) {
         self.0.push(ConfigError::new(key, problem, hint));
     }
 

@@ -71,18 +71,12 @@ impl Input {
         let mut path = |text: &str, key: &str| match Path::new(text) {
             Ok(path) => Some(path),
             Err(problem) => {
-                problems.add(
-                    key,
-                    format!("`{text}`: {problem}"),
-                    "write a field's path with dots: machine.id",
-                );
+                problems.add(key, format!("`{text}`: {problem}"), "write a field's path with dots: machine.id");
                 None
             }
         };
         let format = match raw.format {
-            RawFormat::JsonWide => {
-                path(&raw.values, "input.values").map(|values| Format::JsonWide { values })
-            }
+            RawFormat::JsonWide => path(&raw.values, "input.values").map(|values| Format::JsonWide { values }),
             RawFormat::JsonLong => path(&raw.sensor, "input.sensor")
                 .zip(path(&raw.value, "input.value"))
                 .map(|(channel, value)| Format::JsonLong { channel, value }),
@@ -90,19 +84,13 @@ impl Input {
         let entity = match raw.entity.0.as_slice() {
             [one] if one == "key" => Some(EntityFrom::Key),
             several => {
-                let paths: Option<Vec<_>> = several
-                    .iter()
-                    .map(|text| path(text, "input.entity"))
-                    .collect();
+                let paths: Option<Vec<_>> = several.iter().map(|text| path(text, "input.entity")).collect();
                 paths.map(EntityFrom::Fields)
             }
         };
         let timestamp = match raw.timestamp.as_str() {
             "record" => Some(TimeFrom::Record),
-            text => path(text, "input.timestamp").map(|path| TimeFrom::Field {
-                path,
-                unit: unit(raw.timestamp_unit),
-            }),
+            text => path(text, "input.timestamp").map(|path| TimeFrom::Field { path, unit: unit(raw.timestamp_unit) }),
         };
         if let Some(EntityFrom::Fields(paths)) = &entity {
             let most = decoder::MAX_ENTITY_PARTS;
@@ -117,28 +105,16 @@ impl Input {
         if let Some(TimeFrom::Field { path, .. }) = &timestamp
             && path.is_root()
         {
-            problems.add(
-                "input.timestamp",
-                "is no field",
-                "write a field's path, or \"record\"",
-            );
+            problems.add("input.timestamp", "is no field", "write a field's path, or \"record\"");
         }
         if let Some(Format::JsonLong { channel, value }) = &format
             && (channel.is_root() || value.is_root())
         {
-            problems.add(
-                "input.sensor",
-                "sensor and value have to be fields",
-                "write their paths",
-            );
+            problems.add("input.sensor", "sensor and value have to be fields", "write their paths");
         }
         let channels = Selection::new(&raw.channels.0);
         if let Err(problem) = &channels {
-            problems.add(
-                "input.channels",
-                problem,
-                "`*`, `?`, `[a-z]` and `{a,b}` make patterns",
-            );
+            problems.add("input.channels", problem, "`*`, `?`, `[a-z]` and `{a,b}` make patterns");
         }
         let start = start(&raw.start, problems);
         if let Some(interval) = raw.interval {
@@ -222,10 +198,7 @@ impl Output {
 impl State {
     pub(super) fn of(raw: &RawState, group: &str, problems: &mut Problems) -> Option<Self> {
         let before = problems.0.len();
-        let name = raw
-            .topic
-            .clone()
-            .unwrap_or_else(|| format!("{group}-state"));
+        let name = raw.topic.clone().unwrap_or_else(|| format!("{group}-state"));
         topic(&name, "state.topic", problems);
         let interval = raw.snapshot_interval;
         if interval.0 < Duration::from_secs(1) || interval.0 > Duration::from_secs(86_400) {
@@ -250,37 +223,20 @@ fn topic(name: &str, key: &str, problems: &mut Problems) {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let fine = !name.is_empty() && name.len() <= 249 && name.chars().all(plain);
     if !fine || name == "." || name == ".." {
-        problems.add(
-            key,
-            format!("`{name}` is no topic name"),
-            "use 1 to 249 letters, digits, `.`, `_` and `-`",
-        );
+        problems.add(key, format!("`{name}` is no topic name"), "use 1 to 249 letters, digits, `.`, `_` and `-`");
     }
 }
 
 /// No topic has two uses: an output read as input would feed itself, a state topic must be compacted and nothing else may be.
 pub(super) fn distinct(input: &Input, output: &Output, state: &State, problems: &mut Problems) {
-    let mut uses: Vec<(&str, &str)> = input
-        .topics
-        .iter()
-        .map(|topic| ("input.topics", topic.as_str()))
-        .collect();
+    let mut uses: Vec<(&str, &str)> = input.topics.iter().map(|topic| ("input.topics", topic.as_str())).collect();
     uses.push(("output.alerts", &output.alerts));
     uses.push(("output.dead_letters", &output.dead_letters));
-    uses.extend(
-        output
-            .scores
-            .iter()
-            .map(|topic| ("output.scores", topic.as_str())),
-    );
+    uses.extend(output.scores.iter().map(|topic| ("output.scores", topic.as_str())));
     uses.push(("state.topic", &state.topic));
     for (n, (key, topic)) in uses.iter().enumerate() {
         if let Some((other, _)) = uses[..n].iter().find(|(_, earlier)| earlier == topic) {
-            problems.add(
-                *key,
-                format!("`{topic}` is `{other}` already"),
-                "every use needs a topic of its own",
-            );
+            problems.add(*key, format!("`{topic}` is `{other}` already"), "every use needs a topic of its own");
         }
     }
 }

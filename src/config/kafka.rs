@@ -30,9 +30,7 @@ impl Properties {
 
     /// Every key with its value, secrets included: for the client alone.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.reveal()))
+        self.0.iter().map(|(key, value)| (key.as_str(), value.reveal()))
     }
 
     /// The value of a key.
@@ -44,9 +42,7 @@ impl Properties {
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self
-            .iter()
-            .map(|(key, value)| (key, if is_secret(key) { "<hidden>" } else { value }));
+        let shown = self.iter().map(|(key, value)| (key, if is_secret(key) { "<hidden>" } else { value }));
         f.debug_map().entries(shown).finish()
     }
 }
@@ -90,45 +86,21 @@ const OWNED: [(&str, &str); 36] = [
     ("transactional.id", "it is made of group and instance"),
     ("enable.idempotence", "set `kafka.delivery`"),
     ("acks", "every output waits for all replicas"),
-    (
-        "request.required.acks",
-        "every output waits for all replicas",
-    ),
+    ("request.required.acks", "every output waits for all replicas"),
     ("enable.auto.commit", "offsets are committed with the epoch"),
     ("auto.commit.*", "offsets are committed with the epoch"),
-    (
-        "enable.auto.offset.store",
-        "offsets are committed with the epoch",
-    ),
+    ("enable.auto.offset.store", "offsets are committed with the epoch"),
     ("isolation.level", "state and input are read committed"),
     ("auto.offset.reset", "set `input.start`"),
-    (
-        "partition.assignment.strategy",
-        "rebalances are cooperative",
-    ),
-    (
-        "group.protocol*",
-        "the classic protocol keeps its place over a restart",
-    ),
-    (
-        "group.remote.assignor",
-        "the classic protocol keeps its place over a restart",
-    ),
-    (
-        "heartbeat.interval.ms",
-        "it follows `kafka.session_timeout`",
-    ),
+    ("partition.assignment.strategy", "rebalances are cooperative"),
+    ("group.protocol*", "the classic protocol keeps its place over a restart"),
+    ("group.remote.assignor", "the classic protocol keeps its place over a restart"),
+    ("heartbeat.interval.ms", "it follows `kafka.session_timeout`"),
     ("max.poll.interval.ms", "it follows `kafka.session_timeout`"),
     ("allow.auto.create.topics", "set `kafka.create_topics`"),
     ("check.crcs", "records are always checked"),
-    (
-        "retry.backoff.ms",
-        "the judgement of a slow commit rests on it",
-    ),
-    (
-        "socket.timeout.ms",
-        "the judgement of a slow commit rests on it",
-    ),
+    ("retry.backoff.ms", "the judgement of a slow commit rests on it"),
+    ("socket.timeout.ms", "the judgement of a slow commit rests on it"),
     ("message.timeout.ms", "an epoch has its own deadline"),
     ("delivery.timeout.ms", "an epoch has its own deadline"),
     ("partitioner", "keys go where Java clients would put them"),
@@ -158,16 +130,7 @@ const CONSUMER_ONLY: [&str; 4] = ["fetch.", "queued.", "max.partition.fetch", "c
 /// Whether the value of a property must not be shown.
 #[must_use]
 pub fn is_secret(key: &str) -> bool {
-    [
-        "password",
-        "secret",
-        "passphrase",
-        "token",
-        "key.pem",
-        "oauthbearer.config",
-    ]
-    .iter()
-    .any(|part| key.contains(part))
+    ["password", "secret", "passphrase", "token", "key.pem", "oauthbearer.config"].iter().any(|part| key.contains(part))
 }
 
 /// [kafka.properties] with nested tables joined by dots, `x_file` read into `x`, and everything refused that is not the user's.
@@ -187,12 +150,10 @@ fn passed_on(properties: &Value, problems: &mut Problems) -> Properties {
             },
             None => (key, value),
         };
-        let owned = OWNED
-            .iter()
-            .find(|(owned, _)| match owned.strip_suffix('*') {
-                Some(start) => key.starts_with(start),
-                None => key == *owned,
-            });
+        let owned = OWNED.iter().find(|(owned, _)| match owned.strip_suffix('*') {
+            Some(start) => key.starts_with(start),
+            None => key == *owned,
+        });
         match owned {
             Some((_, instead)) => problems.add(at, "is not yours to set", *instead),
             None => passed.set(&key, value),
@@ -243,11 +204,7 @@ impl Kafka {
         for broker in &raw.brokers.0 {
             let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
             if !matches!(port, Some(Ok(_))) {
-                problems.add(
-                    "kafka.brokers",
-                    format!("`{broker}` has no port"),
-                    "write host:port",
-                );
+                problems.add("kafka.brokers", format!("`{broker}` has no port"), "write host:port");
             }
         }
         let instance = raw.instance.clone().unwrap_or_else(|| host.to_owned());
@@ -312,9 +269,7 @@ impl Kafka {
             hash.update([0]);
         }
         let hash = hash.finalize();
-        hash.iter()
-            .take(8)
-            .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+        hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
     }
 
     fn common(&self, passed: &Properties, not_for_it: &[&str]) -> Properties {
@@ -350,14 +305,8 @@ impl Kafka {
         all.set("group.instance.id", &self.instance);
         all.set("partition.assignment.strategy", "cooperative-sticky");
         all.set("session.timeout.ms", session.to_string());
-        all.set(
-            "heartbeat.interval.ms",
-            (session / 10).min(3_000).to_string(),
-        );
-        all.set(
-            "max.poll.interval.ms",
-            (2 * session).max(60_000).to_string(),
-        );
+        all.set("heartbeat.interval.ms", (session / 10).min(3_000).to_string());
+        all.set("max.poll.interval.ms", (2 * session).max(60_000).to_string());
         all
     }
 
@@ -376,10 +325,7 @@ impl Kafka {
         match self.delivery {
             Delivery::ExactlyOnce => {
                 all.set("transactional.id", self.client_id());
-                all.set(
-                    "transaction.timeout.ms",
-                    self.transaction_timeout.as_millis().to_string(),
-                );
+                all.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
             }
             Delivery::AtLeastOnce => {}
         }
@@ -390,11 +336,7 @@ impl Kafka {
 fn name(text: &str, key: &str, problems: &mut Problems) {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.len() > 200 || !text.chars().all(plain) {
-        problems.add(
-            key,
-            format!("`{text}` is no name"),
-            "use 1 to 200 letters, digits, `.`, `_` and `-`",
-        );
+        problems.add(key, format!("`{text}` is no name"), "use 1 to 200 letters, digits, `.`, `_` and `-`");
     }
 }
 
@@ -405,25 +347,17 @@ mod tests {
     use super::*;
 
     fn kafka(text: &str) -> Result<Kafka, String> {
-        Config::load(Source::Toml(text), [])
-            .map(|config| config.kafka)
-            .map_err(|errors| errors.to_string())
+        Config::load(Source::Toml(text), []).map(|config| config.kafka).map_err(|errors| errors.to_string())
     }
 
     #[test]
     fn what_exactly_once_rests_on_is_set() {
         let kafka = kafka("[kafka]\ngroup = \"g\"\ninstance = \"i\"").unwrap();
         assert_eq!(kafka.producer.get("transactional.id"), Some("offkey-g-i"));
-        assert_eq!(
-            kafka.consumer.get("isolation.level"),
-            Some("read_committed")
-        );
+        assert_eq!(kafka.consumer.get("isolation.level"), Some("read_committed"));
         assert_eq!(kafka.consumer.get("group.instance.id"), Some("i"));
         assert_eq!(kafka.restorer.get("group.instance.id"), None);
-        assert_eq!(
-            kafka.restorer.get("isolation.level"),
-            Some("read_committed")
-        );
+        assert_eq!(kafka.restorer.get("isolation.level"), Some("read_committed"));
     }
 
     #[test]
@@ -435,10 +369,9 @@ mod tests {
 
     #[test]
     fn properties_pass_to_whom_they_concern() {
-        let kafka = kafka(
-            "[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9",
-        )
-        .unwrap();
+        let kafka =
+            kafka("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9")
+                .unwrap();
         for client in [&kafka.producer, &kafka.consumer, &kafka.restorer] {
             assert_eq!(client.get("security.protocol"), Some("SSL"));
         }
@@ -453,10 +386,7 @@ mod tests {
         for (key, _) in OWNED {
             let key = key.replace('*', "x");
             let told = kafka(&format!("[kafka.properties]\n\"{key}\" = \"1\"")).unwrap_err();
-            assert!(
-                told.contains(&key) && told.contains("is not yours to set"),
-                "{told}"
-            );
+            assert!(told.contains(&key) && told.contains("is not yours to set"), "{told}");
         }
     }
 
@@ -471,10 +401,7 @@ mod tests {
         .unwrap();
         assert_eq!(kafka.producer.get("sasl.password"), Some("canary"));
         let shown = format!("{kafka:?}");
-        assert!(
-            !shown.contains("canary") && shown.contains("<hidden>"),
-            "{shown}"
-        );
+        assert!(!shown.contains("canary") && shown.contains("<hidden>"), "{shown}");
         assert!(shown.contains("\"sasl.username\": \"u\""), "{shown}");
     }
 }

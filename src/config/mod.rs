@@ -17,10 +17,12 @@ pub use kafka::{Delivery, Kafka, Properties};
 pub use raw::{Late, LogFormat};
 pub use tree::{DEFAULT, Source};
 
+use crate::detector;
 use crate::lane::rulebook::Rulebook;
 use error::Problems;
 use raw::Raw;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub output: Output,
     /// What is kept.
     pub state: State,
+    /// What shapes every detector.
+    pub detector: Arc<detector::Settings>,
     /// Name of the detector: part of every alert's identity.
     pub name: String,
     /// What may change while running.
@@ -106,7 +110,7 @@ impl Config {
         let input = Input::of(&raw.input, problems);
         let output = Output::of(&raw.output, problems);
         let state = State::of(&raw.state, &raw.kafka.group, problems);
-        model::check(&raw, problems);
+        let detector = model::settings(&raw, problems);
         let rules = rules::rulebook(&raw, &overrides, problems);
         let listen = raw.http.listen.parse().ok();
         if listen.is_none() {
@@ -132,13 +136,11 @@ impl Config {
             input: input?,
             output: output?,
             state: state?,
+            detector: Arc::new(detector?),
             name: raw.alert.name.clone(),
             rules: rules?,
             listen: listen?,
-            log: Log {
-                format: raw.log.format,
-                level: level?,
-            },
+            log: Log { format: raw.log.format, level: level? },
             raw,
             overrides,
         })
@@ -150,9 +152,7 @@ fn host(environment: &std::collections::HashMap<String, String>) -> String {
     let named = environment.get("HOSTNAME").cloned();
     let named = named.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     let named = named.map(|name| name.trim().to_owned());
-    named
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "offkey".to_owned())
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "offkey".to_owned())
 }
 
 #[cfg(test)]

@@ -168,13 +168,15 @@ pub enum RawOptimizer {
 pub struct RawModel {
     pub kind: RawKind,
     pub hidden: u32,
-    pub activation: RawActivation,
+    pub explained: f64,
+    pub activation: Option<RawActivation>,
     pub sparsity: RawSparsity,
-    pub sparsity_weight: f32,
+    pub sparsity_weight: Option<f32>,
     pub sparsity_target: f32,
     pub loss: RawLoss,
     pub tied: bool,
     pub init: RawInit,
+    pub passes: u32,
     pub optimizer: RawOptimizer,
     pub learning_rate: f32,
     pub seed: u64,
@@ -195,15 +197,34 @@ pub enum RawMethod {
 pub struct RawThreshold {
     pub method: RawMethod,
     pub level: Option<f32>,
-    pub budget: Option<f32>,
-    pub quantile: Option<f32>,
+    pub budget: Option<f64>,
+    pub quantile: Option<f64>,
     pub factor: Option<f32>,
-    pub risk: Option<f32>,
+    pub risk: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawClose {
+    Relative,
+    Clear,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RawAlert {
     pub name: String,
+    pub open_rows: u32,
+    pub open_of: u32,
+    pub refractory_rows: u32,
+    pub break_through: f32,
+    pub close: RawClose,
+    pub close_share: f32,
+    pub clear_ratio: f32,
+    pub clear_rows: u32,
+    pub warning_ratio: f32,
+    pub critical_ratio: f32,
+    pub warning_rows: u64,
+    pub critical_rows: u64,
 }
 
 /// Rules for the channels whose name matches.

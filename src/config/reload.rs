@@ -1,7 +1,7 @@
 //! What a reload may change, and what it may not.
 
+use super::Config;
 use super::error::{ConfigError, ConfigErrors};
-use super::{Config, rules};
 use crate::lane::rulebook::Rulebook;
 use serde_json::{Value, json};
 
@@ -13,19 +13,11 @@ impl Config {
     pub fn reload(&self, new: &Self) -> Result<Rulebook, ConfigErrors> {
         let mut changed = Vec::new();
         differences(&self.fixed(), &new.fixed(), "", &mut changed);
-        let keys = changed.into_iter().map(|key| {
-            ConfigError::new(
-                key,
-                "cannot change while running",
-                "restart offkey to change it",
-            )
-        });
+        let keys = changed
+            .into_iter()
+            .map(|key| ConfigError::new(key, "cannot change while running", "restart offkey to change it"));
         let errors: Vec<_> = keys.collect();
-        if errors.is_empty() {
-            Ok(new.rules.clone())
-        } else {
-            Err(ConfigErrors(errors))
-        }
+        if errors.is_empty() { Ok(new.rules.clone()) } else { Err(ConfigErrors(errors)) }
     }
 
     /// Everything that needs a restart.
@@ -39,7 +31,8 @@ impl Config {
         fixed["kafka"]["properties"] = json!(format!("{:x}", self.kafka.secret_fingerprint()));
         for (n, channel) in raw.channel.iter().enumerate() {
             if channel.unit.is_some() || channel.resolution.is_some() {
-                fixed["channel"][format!("{n}")] = json!({"match": channel.r#match, "unit": channel.unit, "resolution": channel.resolution});
+                fixed["channel"][format!("{n}")] =
+                    json!({"match": channel.r#match, "unit": channel.unit, "resolution": channel.resolution});
             }
         }
         fixed
@@ -53,13 +46,6 @@ impl Config {
         hide(&mut all["kafka"]["properties"], "");
         all
     }
-
-    /// What shapes a model: a snapshot of another shape is of no use.
-    #[must_use]
-    pub fn model_fingerprint(&self) -> u64 {
-        let raw = &self.raw;
-        rules::fingerprint(&json!({"warmup": raw.warmup, "window": raw.window, "model": raw.model}))
-    }
 }
 
 fn hide(properties: &mut Value, key: &str) {
@@ -69,9 +55,7 @@ fn hide(properties: &mut Value, key: &str) {
                 hide(value, &format!("{key}.{name}"));
             }
         }
-        value if super::kafka::is_secret(key) && !key.ends_with("_file") => {
-            *value = json!("<hidden>")
-        }
+        value if super::kafka::is_secret(key) && !key.ends_with("_file") => *value = json!("<hidden>"),
         _ => {}
     }
 }
@@ -84,12 +68,7 @@ fn differences(old: &Value, new: &Value, key: &str, changed: &mut Vec<String>) {
             names.dedup();
             for name in names {
                 let dot = if key.is_empty() { "" } else { "." };
-                differences(
-                    &old[name],
-                    &new[name],
-                    &format!("{key}{dot}{name}"),
-                    changed,
-                );
+                differences(&old[name], &new[name], &format!("{key}{dot}{name}"), changed);
             }
         }
         _ if old == new => {}

@@ -1,9 +1,7 @@
 //! [threshold], [alert], [[channel]], [[override]] and [[silence]], checked and made into a rulebook.
 
 use super::error::Problems;
-use super::raw::{
-    Raw, RawAlert, RawChannel, RawDirection, RawMethod, RawOverride, RawSilence, RawThreshold,
-};
+use super::raw::{Raw, RawAlert, RawChannel, RawClose, RawDirection, RawMethod, RawOverride, RawSilence, RawThreshold};
 use super::tree;
 use crate::detector::rules::{Direction, Silence};
 use crate::detector::{episode, threshold};
@@ -12,6 +10,15 @@ use crate::wire::timestamp::parse_rfc3339;
 use globset::{Glob, GlobMatcher};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+/// Level of rarity if none is given: about one alert in ten days of five-minute rows.
+const RARITY: f32 = 2.2;
+/// Quantile of the scores if none is given.
+const QUANTILE: f64 = 0.999;
+/// Deviations above median or mean if none are given.
+const FACTOR: f32 = 6.0;
+/// SPOT's risk if none is given.
+const RISK: f64 = 1e-4;
 
 /// Takes the overrides out of the tree, each with its sections laid on the common ones.
 pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<RawOverride> {
@@ -28,31 +35,34 @@ pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<R
                 continue;
             };
             if section == "alert" && own.get("name").is_some() {
-                problems.add(
-                    format!("override.{n}.alert.name"),
-                    "is one for all entities",
-                    "set `alert.name`",
-                );
+                problems.add(format!("override.{n}.alert.name"), "is one for all entities", "set `alert.name`");
             }
             let mut joined = root[section].clone();
+            drop_rivals(&mut joined, own);
             tree::merge(&mut joined, own.take());
             *own = joined;
         }
-        read.extend(tree::read_as::<RawOverride>(
-            over,
-            root,
-            &format!("override.{n}."),
-            problems,
-        ));
+        read.extend(tree::read_as::<RawOverride>(over, root, &format!("override.{n}."), problems));
     }
     read
 }
 
-pub(super) fn rulebook(
-    raw: &Raw,
-    overrides: &[RawOverride],
-    problems: &mut Problems,
-) -> Option<Rulebook> {
+/// Keys of the common section that mean nothing beside those of an override: another method's, and the other of level and budget.
+fn drop_rivals(common: &mut Value, own: &Value) {
+    let Some(common) = common.as_object_mut() else { return };
+    let has = |key: &str| own.get(key).is_some();
+    if has("method") && own.get("method") != common.get("method") {
+        common.clear();
+    }
+    if has("budget") {
+        common.remove("level");
+    }
+    if has("level") {
+        common.remove("budget");
+    }
+}
+
+pub(super) fn rulebook(raw: &Raw, overrides: &[RawOverride], problems: &mut Problems) -> Option<Rulebook> {
     let before = problems.0.len();
     let threshold = threshold(&raw.threshold, "threshold", problems);
     let alert = alert(&raw.alert, "alert", problems);
@@ -66,8 +76,7 @@ pub(super) fn rulebook(
         let at = format!("override.{n}");
         let entities = glob(&over.r#match, &at, problems);
         let own_threshold = over.threshold.as_ref();
-        let own_threshold =
-            own_threshold.map(|own| self::threshold(own, &format!("{at}.threshold"), problems));
+        let own_threshold = own_threshold.map(|own| self::threshold(own, &format!("{at}.threshold"), problems));
         let own_alert = over.alert.as_ref();
         let own_alert = own_alert.map(|own| self::alert(own, &format!("{at}.alert"), problems));
         let channels = channels(&over.channel, &format!("{at}.channel"), problems);
@@ -80,9 +89,7 @@ pub(super) fn rulebook(
     }
     let channels = channels(&raw.channel, "channel", problems);
     let silences = raw.silence.iter().enumerate();
-    let silences: Vec<_> = silences
-        .filter_map(|(n, raw)| silence(raw, &format!("silence.{n}"), problems))
-        .collect();
+    let silences: Vec<_> = silences.filter_map(|(n, raw)| silence(raw, &format!("silence.{n}"), problems)).collect();
     if problems.0.len() > before {
         return None;
     }
@@ -132,20 +139,14 @@ pub(super) fn fingerprint(tree: &Value) -> u64 {
     let mut hash = Sha256::new();
     feed(tree, &mut hash);
     let hash = hash.finalize();
-    hash.iter()
-        .take(8)
-        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 fn glob(pattern: &str, at: &str, problems: &mut Problems) -> Option<GlobMatcher> {
     match Glob::new(pattern) {
         Ok(glob) => Some(glob.compile_matcher()),
         Err(error) => {
-            problems.add(
-                format!("{at}.match"),
-                error.to_string(),
-                "`*`, `?`, `[a-z]` and `{a,b}` make patterns",
-            );
+            problems.add(format!("{at}.match"), error.to_string(), "`*`, `?`, `[a-z]` and `{a,b}` make patterns");
             None
         }
     }
@@ -165,28 +166,22 @@ fn channels(raw: &[RawChannel], at: &str, problems: &mut Problems) -> Vec<Channe
         }
         if let (Some(low), Some(high)) = (raw.valid_min, raw.valid_max) {
             let fine = low < high;
-            problems.require(
-                fine,
-                &format!("{at}.valid_min"),
-                format!("{low} is not below valid_max, {high}"),
-            );
+            problems.require(fine, &format!("{at}.valid_min"), format!("{low} is not below valid_max, {high}"));
         }
-        read.extend(
-            glob(&raw.r#match, &at, problems).map(|channels| ChannelPattern {
-                channels,
-                unit: raw.unit.clone(),
-                resolution: raw.resolution,
-                min_deviation: raw.min_deviation,
-                min_relative_deviation: raw.min_relative_deviation,
-                direction: raw.direction.map(|direction| match direction {
-                    RawDirection::Both => Direction::Both,
-                    RawDirection::Up => Direction::Up,
-                    RawDirection::Down => Direction::Down,
-                }),
-                valid_min: raw.valid_min,
-                valid_max: raw.valid_max,
+        read.extend(glob(&raw.r#match, &at, problems).map(|channels| ChannelPattern {
+            channels,
+            unit: raw.unit.clone(),
+            resolution: raw.resolution,
+            min_deviation: raw.min_deviation,
+            min_relative_deviation: raw.min_relative_deviation,
+            direction: raw.direction.map(|direction| match direction {
+                RawDirection::Both => Direction::Both,
+                RawDirection::Up => Direction::Up,
+                RawDirection::Down => Direction::Down,
             }),
-        );
+            valid_min: raw.valid_min,
+            valid_max: raw.valid_max,
+        }));
     }
     read
 }
@@ -210,12 +205,7 @@ fn silence(raw: &RawSilence, at: &str, problems: &mut Problems) -> Option<Silenc
     }
     Some(SilencePattern {
         entities: glob(&raw.r#match, at, problems)?,
-        silence: Silence {
-            from,
-            until,
-            mute: raw.mute,
-            learn: raw.learn,
-        },
+        silence: Silence { from, until, mute: raw.mute, learn: raw.learn },
     })
 }
 
@@ -228,65 +218,75 @@ fn threshold(raw: &RawThreshold, at: &str, problems: &mut Problems) -> Option<th
         RawMethod::Mad | RawMethod::MeanSd => &["factor"],
         RawMethod::Spot => &["risk"],
     };
-    for (key, value, fine) in [
-        (
-            "level",
-            raw.level,
-            raw.level
-                .is_none_or(|level| level > 0.0 && level.is_finite()),
-        ),
-        (
-            "budget",
-            raw.budget,
-            raw.budget
-                .is_none_or(|budget| budget > 0.0 && budget <= 1e4),
-        ),
-        (
-            "quantile",
-            raw.quantile,
-            raw.quantile.is_none_or(|q| q > 0.5 && q < 1.0),
-        ),
-        (
-            "factor",
-            raw.factor,
-            raw.factor
-                .is_none_or(|factor| factor > 0.0 && factor <= 1e3),
-        ),
-        (
-            "risk",
-            raw.risk,
-            raw.risk.is_none_or(|risk| risk > 0.0 && risk <= 0.1),
-        ),
+    for (key, value, low, high) in [
+        ("level", raw.level.map(f64::from), 0.0, 1e6),
+        ("budget", raw.budget, 0.0, 1e4),
+        ("quantile", raw.quantile, 0.5, 1.0),
+        ("factor", raw.factor.map(f64::from), 0.0, 1e3),
+        ("risk", raw.risk, 0.0, 0.1),
     ] {
         let Some(value) = value else { continue };
+        let fine = value > low && value < high;
         let key = format!("{at}.{key}");
-        problems.require(fine, &key, format!("{value} is out of range"));
+        problems.require(fine, &key, format!("{value} is not between {low} and {high}"));
         if !used.iter().any(|used| key.ends_with(used)) {
             let method = serde_json::json!(raw.method);
-            problems.add(
-                &key,
-                format!("has no meaning for method {method}"),
-                "take it out, or take another method",
-            );
+            problems.add(&key, format!("has no meaning for method {method}"), "take it out, or take another method");
         }
     }
     if raw.level.is_some() && raw.budget.is_some() {
-        problems.add(
-            format!("{at}.budget"),
-            "and `level` exclude each other",
-            "take one of them out",
-        );
+        problems.add(format!("{at}.budget"), "and `level` exclude each other", "take one of them out");
     }
     if raw.method == RawMethod::Fixed && raw.level.is_none() {
-        problems.add(
-            format!("{at}.level"),
-            "is missing",
-            "method \"fixed\" needs the level of the score",
-        );
+        problems.add(format!("{at}.level"), "is missing", "method \"fixed\" needs the level of the score");
     }
-    (problems.0.len() == before).then_some(threshold::Settings {})
+    (problems.0.len() == before).then_some(match (raw.method, raw.budget) {
+        (RawMethod::Rarity, Some(budget)) => threshold::Settings::Budget { alerts_a_day: budget },
+        (RawMethod::Rarity, None) => threshold::Settings::Rarity { level: raw.level.unwrap_or(RARITY) },
+        (RawMethod::Fixed, _) => threshold::Settings::Fixed { level: raw.level? },
+        (RawMethod::Quantile, _) => threshold::Settings::Quantile { q: raw.quantile.unwrap_or(QUANTILE) },
+        (RawMethod::Mad, _) => threshold::Settings::Mad { k: raw.factor.unwrap_or(FACTOR) },
+        (RawMethod::MeanSd, _) => threshold::Settings::MeanSd { k: raw.factor.unwrap_or(FACTOR) },
+        (RawMethod::Spot, _) => threshold::Settings::Spot { q: raw.risk.unwrap_or(RISK) },
+    })
 }
 
-fn alert(_raw: &RawAlert, _at: &str, _problems: &mut Problems) -> Option<episode::Settings> {
-    Some(episode::Settings {})
+fn alert(raw: &RawAlert, at: &str, problems: &mut Problems) -> Option<episode::Settings> {
+    let before = problems.0.len();
+    let mut require = |fine: bool, key: &str, problem: String| problems.require(fine, &format!("{at}.{key}"), problem);
+    require((1..=64).contains(&raw.open_of), "open_of", format!("{} is not within 1 and 64", raw.open_of));
+    require(
+        (1..=raw.open_of).contains(&raw.open_rows),
+        "open_rows",
+        format!("{} is not within 1 and open_of, {}", raw.open_rows, raw.open_of),
+    );
+    let share = raw.close_share;
+    require(share > 0.0 && share < 1.0, "close_share", format!("{share} is not between 0 and 1"));
+    let clear = raw.clear_ratio;
+    require(clear > 0.0 && clear <= 1.0, "clear_ratio", format!("{clear} is not above 0 and at most 1"));
+    require(
+        (1..=100_000).contains(&raw.clear_rows),
+        "clear_rows",
+        format!("{} is not within 1 and 100000", raw.clear_rows),
+    );
+    require(raw.break_through >= 0.0, "break_through", format!("{} is not 0 or more", raw.break_through));
+    let (warning, critical) = (raw.warning_ratio, raw.critical_ratio);
+    require(warning >= 1.0, "warning_ratio", format!("{warning} is below 1, where no alert is open"));
+    require(critical >= warning, "critical_ratio", format!("{critical} is below warning_ratio, {warning}"));
+    let (warning, critical) = (raw.warning_rows, raw.critical_rows);
+    require(critical >= warning, "critical_rows", format!("{critical} is below warning_rows, {warning}"));
+    (problems.0.len() == before).then_some(episode::Settings {
+        open: raw.open_rows,
+        of: raw.open_of,
+        refractory: raw.refractory_rows,
+        break_through: raw.break_through,
+        close: match raw.close {
+            RawClose::Relative => episode::Close::Relative { share },
+            RawClose::Clear => episode::Close::Clear { below: clear, rows: raw.clear_rows },
+        },
+        warning_ratio: raw.warning_ratio,
+        critical_ratio: raw.critical_ratio,
+        warning_rows: raw.warning_rows,
+        critical_rows: raw.critical_rows,
+    })
 }

@@ -7,9 +7,7 @@ fn load(text: &str) -> Result<Config, String> {
 }
 
 fn with_env(variables: &[(&str, &str)]) -> Result<Config, String> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::load(Source::Default, variables).map_err(|errors| errors.to_string())
 }
 
@@ -40,26 +38,16 @@ fn every_key_is_documented_in_the_default_file() {
         tree.as_object_mut().unwrap().remove("override");
         tree::read_as(tree, &Value::Null, "", &mut problems).unwrap()
     };
-    assert_eq!(
-        problems.0,
-        [],
-        "the documented keys are known and of the right types"
-    );
+    assert_eq!(problems.0, [], "the documented keys are known and of the right types");
     let (mut written, mut known) = (Vec::new(), Vec::new());
     documented.as_object_mut().unwrap().remove("override");
     keys(&documented, "", &mut written);
     keys(&serde_json::json!(raw), "", &mut known);
     written.sort();
     known.sort();
-    assert_eq!(
-        known, written,
-        "serialised raw types against config/offkey.toml"
-    );
+    assert_eq!(known, written, "serialised raw types against config/offkey.toml");
     assert_eq!(overrides.len(), 1);
-    assert!(
-        !serde_json::json!(raw).to_string().contains("null"),
-        "an optional key is not documented"
-    );
+    assert!(!serde_json::json!(raw).to_string().contains("null"), "an optional key is not documented");
 }
 
 #[test]
@@ -72,12 +60,47 @@ fn the_default_file_is_valid() {
 }
 
 #[test]
+fn the_defaults_of_file_and_core_are_the_same() {
+    let config = Config::defaults();
+    assert_eq!(format!("{:?}", *config.detector), format!("{:?}", crate::detector::Settings::default()));
+    assert_eq!(config.rules.threshold, crate::detector::threshold::Settings::default());
+    assert_eq!(config.rules.alert, crate::detector::episode::Settings::default());
+}
+
+#[test]
+fn every_method_and_every_kind_of_model_can_be_had() {
+    for (text, made) in [
+        ("method = \"rarity\"\nlevel = 3.0", "Rarity { level: 3.0 }"),
+        ("budget = 0.5", "Budget { alerts_a_day: 0.5 }"),
+        ("method = \"fixed\"\nlevel = 3.0", "Fixed { level: 3.0 }"),
+        ("method = \"quantile\"\nquantile = 0.75", "Quantile { q: 0.75 }"),
+        ("method = \"mad\"", "Mad { k: 6.0 }"),
+        ("method = \"mean_sd\"\nfactor = 4.0", "MeanSd { k: 4.0 }"),
+        ("method = \"spot\"\nrisk = 0.0009765625", "Spot { q: 0.0009765625 }"),
+    ] {
+        let config = load(&format!("[threshold]\n{text}")).unwrap();
+        assert_eq!(format!("{:?}", config.rules.threshold), made);
+    }
+    for (text, activation, penalty) in [
+        ("kind = \"simple\"", "Linear", "None"),
+        ("sparsity_weight = 0.5", "Shrinkage { theta: 0.5 }", "None"),
+        ("activation = \"relu\"", "Relu", "L1 { weight: 0.01 }"),
+        ("sparsity = \"kl\"", "Sigmoid", "Kl { rho: 0.05, beta: 0.1 }"),
+    ] {
+        let model = load(&format!("[model]\n{text}")).unwrap().detector.model.clone();
+        assert_eq!(format!("{:?}", model.activation), activation);
+        assert_eq!(format!("{:?}", model.penalty), penalty);
+    }
+    let config = load("[alert]\nclose = \"clear\"\nclear_rows = 5").unwrap();
+    assert_eq!(format!("{:?}", config.rules.alert.close), "Clear { below: 0.8, rows: 5 }");
+    let config = load("[warmup]\nduration = \"1d\"").unwrap();
+    assert_eq!(format!("{:?}", config.detector.warmup), "Micros(86400000000)");
+}
+
+#[test]
 fn a_file_says_only_what_differs() {
     let config = load("[kafka]\ngroup = \"g\"").unwrap();
-    assert_eq!(
-        (config.kafka.group.as_str(), config.state.topic.as_str()),
-        ("g", "g-state")
-    );
+    assert_eq!((config.kafka.group.as_str(), config.state.topic.as_str()), ("g", "g-state"));
     assert_eq!(config.kafka.brokers, "localhost:9092");
 }
 
@@ -113,10 +136,7 @@ fn the_environment_has_the_last_word_and_its_types() {
 #[test]
 fn a_mistake_in_the_environment_names_the_variable() {
     let told = with_env(&[("OFFKEY__KAFKA__COMMIT_INTERVAL", "soon")]).unwrap_err();
-    assert!(
-        told.contains("set by OFFKEY__KAFKA__COMMIT_INTERVAL"),
-        "{told}"
-    );
+    assert!(told.contains("set by OFFKEY__KAFKA__COMMIT_INTERVAL"), "{told}");
     let told = with_env(&[("OFFKEY__KAFKA__GRUOP", "g")]).unwrap_err();
     assert!(told.contains("did you mean `group`?"), "{told}");
 }
@@ -132,8 +152,7 @@ fn overrides_are_laid_on_the_common_sections() {
     let over = &config.overrides[0];
     assert_eq!(over.threshold.as_ref().unwrap().factor, Some(9.0));
     let channel = |entity: &str, name: &str| config.rules.channel(entity, name);
-    let schema =
-        crate::detector::schema::Schema::new(vec![channel("x", "temp"), channel("x", "flow")]);
+    let schema = crate::detector::schema::Schema::new(vec![channel("x", "temp"), channel("x", "flow")]);
     let max = |entity: &str| -> Vec<f32> {
         let rules = config.rules.rules(entity, &schema);
         rules.channels.iter().map(|rule| rule.valid_max).collect()
@@ -146,44 +165,41 @@ fn overrides_are_laid_on_the_common_sections() {
 }
 
 #[test]
+fn an_override_may_take_another_method_than_the_common_one() {
+    let config = load(
+        "[threshold]\nlevel = 2.0\n[[override]]\nmatch = \"a\"\nthreshold = { budget = 1.0 }\n\
+         [[override]]\nmatch = \"b\"\nthreshold = { method = \"mad\" }\n[[override]]\nmatch = \"c\"\nalert = { refractory_rows = 9 }",
+    )
+    .unwrap();
+    let schema = crate::detector::schema::Schema::new(Vec::new());
+    let rules = |entity: &str| config.rules.rules(entity, &schema);
+    assert_eq!(format!("{:?}", rules("a").threshold), "Budget { alerts_a_day: 1.0 }");
+    assert_eq!(format!("{:?}", rules("b").threshold), "Mad { k: 6.0 }");
+    assert_eq!(format!("{:?}", rules("c").threshold), "Rarity { level: 2.0 }");
+    assert_eq!((rules("c").alert.refractory, rules("b").alert.refractory), (9, 50));
+}
+
+#[test]
 fn a_reload_changes_rules_and_nothing_else() {
     let old = load("[threshold]\nlevel = 2.0").unwrap();
-    let rules = old
-        .reload(&load("[threshold]\nlevel = 3.0").unwrap())
-        .unwrap();
+    let rules = old.reload(&load("[threshold]\nlevel = 3.0").unwrap()).unwrap();
     assert_ne!(rules.fingerprint, old.rules.fingerprint);
-    let told = old
-        .reload(&load("[window]\nrows = 8\n[alert]\nname = \"other\"").unwrap())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        told.contains("window.rows: cannot change while running"),
-        "{told}"
-    );
-    assert!(
-        told.contains("alert.name: cannot change while running"),
-        "{told}"
-    );
+    let told = old.reload(&load("[window]\nrows = 8\n[alert]\nname = \"other\"").unwrap()).unwrap_err().to_string();
+    assert!(told.contains("window.rows: cannot change while running"), "{told}");
+    assert!(told.contains("alert.name: cannot change while running"), "{told}");
 }
 
 #[test]
 fn fingerprints_depend_on_what_they_stand_for() {
-    let (a, b) = (
-        Config::defaults(),
-        load("[threshold]\nlevel = 3.0").unwrap(),
-    );
-    assert_eq!(a.model_fingerprint(), b.model_fingerprint());
+    let (a, b) = (Config::defaults(), load("[threshold]\nlevel = 3.0").unwrap());
+    assert_eq!(a.detector.fingerprint(), b.detector.fingerprint());
     assert_ne!(a.rules.fingerprint, b.rules.fingerprint);
-    assert_ne!(
-        a.model_fingerprint(),
-        load("[window]\nrows = 8").unwrap().model_fingerprint()
-    );
+    assert_ne!(a.detector.fingerprint(), load("[window]\nrows = 8").unwrap().detector.fingerprint());
 }
 
 #[test]
 fn a_dump_hides_secrets() {
-    let config =
-        load("[kafka.properties]\nsasl.password = \"canary\"\nsasl.username = \"u\"").unwrap();
+    let config = load("[kafka.properties]\nsasl.password = \"canary\"\nsasl.username = \"u\"").unwrap();
     let (dump, debug) = (config.dump().to_string(), format!("{:?}", config.kafka));
     assert!(!dump.contains("canary") && dump.contains("\"u\""), "{dump}");
     assert!(!debug.contains("canary"));

@@ -30,10 +30,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn of(
-        source: Source<'_>,
-        environment: HashMap<String, String>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn of(source: Source<'_>, environment: HashMap<String, String>) -> Result<Self, ConfigError> {
         let mut root = parse(DEFAULT, FileFormat::Toml)?;
         let written = match source {
             Source::Default => Value::Null,
@@ -42,10 +39,8 @@ impl Tree {
             Source::File(path) => read(path)?,
         };
         merge(&mut root, written);
-        let source = Environment::with_prefix("OFFKEY")
-            .prefix_separator("__")
-            .separator("__")
-            .source(Some(environment));
+        let source =
+            Environment::with_prefix("OFFKEY").prefix_separator("__").separator("__").source(Some(environment));
         let mut environment: Value = config::Config::builder()
             .add_source(source)
             .build()
@@ -74,18 +69,9 @@ fn read(path: &Path) -> Result<Value, ConfigError> {
             "give the file with -c, or none for the defaults",
         )
     })?;
-    let yaml = path
-        .extension()
-        .is_some_and(|extension| extension == "yaml" || extension == "yml");
-    let format = if yaml {
-        FileFormat::Yaml
-    } else {
-        FileFormat::Toml
-    };
-    parse(&text, format).map_err(|error| ConfigError {
-        key: path.display().to_string(),
-        ..error
-    })
+    let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let format = if yaml { FileFormat::Yaml } else { FileFormat::Toml };
+    parse(&text, format).map_err(|error| ConfigError { key: path.display().to_string(), ..error })
 }
 
 fn parse(text: &str, format: FileFormat) -> Result<Value, ConfigError> {
@@ -123,9 +109,7 @@ fn type_like(value: &mut Value, reference: &Value) {
             }
         }
         (value, Value::Number(_) | Value::Bool(_)) => {
-            let parsed = value
-                .as_str()
-                .and_then(|text| serde_json::from_str(text).ok());
+            let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
             if let Some(parsed @ (Value::Number(_) | Value::Bool(_))) = parsed {
                 *value = parsed;
             }
@@ -139,16 +123,11 @@ pub(super) fn documented() -> Value {
     let text: Vec<&str> = DEFAULT
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(key)
-                if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"') =>
-            {
-                key
-            }
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"') => key,
             _ => line,
         })
         .collect();
-    parse(&text.join("\n"), FileFormat::Toml)
-        .expect("config/offkey.toml is tested with all its keys")
+    parse(&text.join("\n"), FileFormat::Toml).expect("config/offkey.toml is tested with all its keys")
 }
 
 /// Reads `tree` as `T`. What is unknown or of the wrong type is noted under `prefix`, and replaced by what `fallback` has there, so
@@ -169,11 +148,7 @@ pub(super) fn read_as<T: DeserializeOwned>(
             Ok(read) => {
                 for key in &unknown {
                     let key = key.replace(".?", "");
-                    problems.add(
-                        format!("{prefix}{key}"),
-                        "unknown key",
-                        did_you_mean(&format!("{prefix}{key}")),
-                    );
+                    problems.add(format!("{prefix}{key}"), "unknown key", did_you_mean(&format!("{prefix}{key}")));
                 }
                 return Some(read);
             }
@@ -213,9 +188,7 @@ fn reset(tree: &mut Value, fallback: &Value, path: &[String]) -> bool {
             }
             old.is_some()
         }
-        Value::Object(object) => object
-            .get_mut(name)
-            .is_some_and(|next| reset(next, below, rest)),
+        Value::Object(object) => object.get_mut(name).is_some_and(|next| reset(next, below, rest)),
         Value::Array(array) => {
             let index = name.trim_matches(['[', ']']).parse::<usize>();
             let Ok(index) = index else { return false };
@@ -265,9 +238,7 @@ fn did_you_mean(key: &str) -> String {
         return format!("did you mean `{nearest}`?");
     }
     let sections = reference.as_object().unwrap_or(&empty);
-    let elsewhere = sections
-        .iter()
-        .find(|(_, section)| section.get(*name).is_some());
+    let elsewhere = sections.iter().find(|(_, section)| section.get(*name).is_some());
     elsewhere.map_or_else(
         || "config/offkey.toml lists every key".to_owned(),
         |(section, _)| format!("did you mean it in [{section}]?"),

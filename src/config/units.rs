@@ -65,9 +65,7 @@ const UNITS: [(&str, u64); 7] = [
 
 impl Size {
     fn parse(text: &str) -> Option<Self> {
-        let (number, unit) = UNITS
-            .iter()
-            .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+        let (number, unit) = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
         let number: u64 = number.trim_end().parse().ok()?;
         number.checked_mul(*unit).map(Self)
     }
@@ -75,9 +73,7 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS
-            .iter()
-            .find(|(_, unit)| self.0 != 0 && self.0 % unit == 0);
+        let whole = UNITS.iter().find(|(_, unit)| self.0 != 0 && self.0 % unit == 0);
         let (name, unit) = whole.unwrap_or(&("B", 1));
         write!(f, "{}{name}", self.0 / unit)
     }
@@ -123,12 +119,7 @@ impl<'de> Deserialize<'de> for List {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<List, E> {
                 let parts = text.split(',').map(str::trim);
-                Ok(List(
-                    parts
-                        .filter(|part| !part.is_empty())
-                        .map(str::to_owned)
-                        .collect(),
-                ))
+                Ok(List(parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()))
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<List, A::Error> {
@@ -178,13 +169,7 @@ mod tests {
         let span: Span = from_value(json!("1h 30m")).unwrap();
         assert_eq!(span.0.as_secs(), 5_400);
         assert_eq!(span.to_string(), "1h 30m");
-        for bad in [
-            json!(30),
-            json!("30"),
-            json!("-1s"),
-            json!("soon"),
-            json!(""),
-        ] {
+        for bad in [json!(30), json!("30"), json!("-1s"), json!("soon"), json!("")] {
             let error = from_value::<Span>(bad).unwrap_err().to_string();
             assert!(error.contains("a duration with a unit"), "{error}");
         }
@@ -195,13 +180,7 @@ mod tests {
         let size: Size = from_value(json!("16MiB")).unwrap();
         assert_eq!((size.0, size.to_string()), (16 << 20, "16MiB".to_owned()));
         assert_eq!(from_value::<Size>(json!("500 kB")).unwrap().0, 500_000);
-        for bad in [
-            json!(5),
-            json!("5"),
-            json!("MiB"),
-            json!("1.5MiB"),
-            json!("99999999999GiB"),
-        ] {
+        for bad in [json!(5), json!("5"), json!("MiB"), json!("1.5MiB"), json!("99999999999GiB")] {
             assert!(from_value::<Size>(bad).is_err());
         }
     }

@@ -71,18 +71,12 @@ impl Rulebook {
     #[must_use]
     pub fn rules(&self, entity: &str, schema: &Schema) -> Rules {
         let overrides = || self.matching(entity);
-        let last_threshold = overrides()
-            .filter_map(|over| over.threshold.as_ref())
-            .last();
+        let last_threshold = overrides().filter_map(|over| over.threshold.as_ref()).last();
         let last_alert = overrides().filter_map(|over| over.alert.as_ref()).last();
         Rules {
             threshold: last_threshold.unwrap_or(&self.threshold).clone(),
             alert: last_alert.unwrap_or(&self.alert).clone(),
-            channels: schema
-                .channels()
-                .iter()
-                .map(|channel| self.channel_rule(entity, &channel.name))
-                .collect(),
+            channels: schema.channels().iter().map(|channel| self.channel_rule(entity, &channel.name)).collect(),
             silences: self
                 .silences
                 .iter()
@@ -95,11 +89,7 @@ impl Rulebook {
     /// What is known of a channel of an entity before anything was learned.
     #[must_use]
     pub fn channel(&self, entity: &str, name: &str) -> Channel {
-        let mut channel = Channel {
-            name: name.to_owned(),
-            unit: None,
-            resolution: 0.0,
-        };
+        let mut channel = Channel { name: name.to_owned(), unit: None, resolution: 0.0 };
         for pattern in self.patterns(entity, name) {
             if let Some(unit) = &pattern.unit {
                 channel.unit = Some(unit.clone());
@@ -113,9 +103,7 @@ impl Rulebook {
         let mut rule = ChannelRule::default();
         for pattern in self.patterns(entity, name) {
             rule.min_deviation = pattern.min_deviation.unwrap_or(rule.min_deviation);
-            rule.min_relative_deviation = pattern
-                .min_relative_deviation
-                .unwrap_or(rule.min_relative_deviation);
+            rule.min_relative_deviation = pattern.min_relative_deviation.unwrap_or(rule.min_relative_deviation);
             rule.direction = pattern.direction.unwrap_or(rule.direction);
             rule.valid_min = pattern.valid_min.unwrap_or(rule.valid_min);
             rule.valid_max = pattern.valid_max.unwrap_or(rule.valid_max);
@@ -124,9 +112,7 @@ impl Rulebook {
     }
 
     fn matching(&self, entity: &str) -> impl Iterator<Item = &Override> {
-        self.overrides
-            .iter()
-            .filter(move |over| over.entities.is_match(entity))
+        self.overrides.iter().filter(move |over| over.entities.is_match(entity))
     }
 
     fn patterns(&self, entity: &str, name: &str) -> impl Iterator<Item = &ChannelPattern> {

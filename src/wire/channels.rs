@@ -26,10 +26,7 @@ impl Selection {
     /// Every name.
     #[must_use]
     pub fn all() -> Self {
-        Self {
-            patterns: Vec::new(),
-            globs: None,
-        }
+        Self { patterns: Vec::new(), globs: None }
     }
 
     /// The names that match one of the patterns (a plain name matches itself); no pattern: every name.
@@ -44,10 +41,7 @@ impl Selection {
         for pattern in patterns {
             globs.add(Glob::new(pattern).map_err(|error| error.to_string())?);
         }
-        Ok(Self {
-            patterns: patterns.to_vec(),
-            globs: Some(globs.build().map_err(|error| error.to_string())?),
-        })
+        Ok(Self { patterns: patterns.to_vec(), globs: Some(globs.build().map_err(|error| error.to_string())?) })
     }
 
     /// The patterns it was made of; empty: every name.
@@ -98,13 +92,7 @@ impl Channels {
     /// An empty table.
     #[must_use]
     pub fn new(selection: Selection) -> Self {
-        Self {
-            selection,
-            names: Vec::new(),
-            known: HashMap::new(),
-            order: Vec::new(),
-            at: 0,
-        }
+        Self { selection, names: Vec::new(), known: HashMap::new(), order: Vec::new(), at: 0 }
     }
 
     /// How many channels have a number; they are 0 up to it.
@@ -202,10 +190,7 @@ mod tests {
     #[test]
     fn a_name_keeps_its_number_in_any_order() {
         let mut channels = Channels::new(Selection::all());
-        let (a, b) = (
-            channel(channels.intern_next("a")),
-            channel(channels.intern_next("b")),
-        );
+        let (a, b) = (channel(channels.intern_next("a")), channel(channels.intern_next("b")));
         channels.rewind();
         assert_eq!(channels.intern_next("b"), Lookup::Channel(b));
         assert_eq!(channels.intern_next("a"), Lookup::Channel(a));

@@ -126,12 +126,7 @@ impl Decoder {
     pub fn new(settings: Settings) -> Self {
         let fields = Fields::of(&settings);
         let channels = Channels::new(settings.channels.clone());
-        Self {
-            settings,
-            fields,
-            channels,
-            scratch: json::Scratch::default(),
-        }
+        Self { settings, fields, channels, scratch: json::Scratch::default() }
     }
 
     /// The names behind the [`ChannelId`]s.
@@ -149,11 +144,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Says why the record is refused; `out` is of no use then.
-    pub fn decode(
-        &mut self,
-        message: &Message<'_>,
-        out: &mut Decoded,
-    ) -> Result<Content, Rejected> {
+    pub fn decode(&mut self, message: &Message<'_>, out: &mut Decoded) -> Result<Content, Rejected> {
         out.entity.clear();
         out.measurements.clear();
         if self.settings.entity == EntityFrom::Key {
@@ -162,8 +153,10 @@ impl Decoder {
         let Some(payload) = message.payload else {
             return match self.settings.entity {
                 EntityFrom::Key => Ok(Content::Tombstone),
-                EntityFrom::Fields(_) => Err(Rejection::MissingEntity
-                    .because("a tombstone names no entity unless `input.entity` is \"key\"")),
+                EntityFrom::Fields(_) => {
+                    Err(Rejection::MissingEntity
+                        .because("a tombstone names no entity unless `input.entity` is \"key\""))
+                }
             };
         };
         if payload.len() > self.settings.max_record_size {
@@ -173,38 +166,26 @@ impl Decoder {
                 self.settings.max_record_size
             )));
         }
-        let text = std::str::from_utf8(payload).map_err(|error| {
-            Rejection::InvalidUtf8.because(format!("byte {} is not UTF-8", error.valid_up_to()))
-        })?;
+        let text = std::str::from_utf8(payload)
+            .map_err(|error| Rejection::InvalidUtf8.because(format!("byte {} is not UTF-8", error.valid_up_to())))?;
 
         self.channels.rewind();
-        let measured = json::read(
-            text,
-            &self.fields,
-            &mut self.channels,
-            &mut self.scratch,
-            &mut out.measurements,
-        )?;
+        let measured = json::read(text, &self.fields, &mut self.channels, &mut self.scratch, &mut out.measurements)?;
         if let EntityFrom::Fields(paths) = &self.settings.entity {
             self.scratch.entity(paths, &mut out.entity)?;
         }
         out.at = self.time(message)?;
-        Ok(if measured {
-            Content::Measurements
-        } else {
-            Content::Nothing
-        })
+        Ok(if measured { Content::Measurements } else { Content::Nothing })
     }
 
     fn time(&self, message: &Message<'_>) -> Result<EventTime, Rejected> {
         let at = match &self.settings.timestamp {
             TimeFrom::Record => {
-                let at = message.timestamp.ok_or_else(|| {
-                    Rejection::MissingTimestamp.because("the record has no timestamp of its own")
-                })?;
+                let at = message
+                    .timestamp
+                    .ok_or_else(|| Rejection::MissingTimestamp.because("the record has no timestamp of its own"))?;
                 timestamp::in_range(at.micros()).ok_or_else(|| {
-                    Rejection::InvalidTimestamp
-                        .because("the record's timestamp is before 1970 or after 2200")
+                    Rejection::InvalidTimestamp.because("the record's timestamp is before 1970 or after 2200")
                 })?
             }
             TimeFrom::Field { path, .. } => self.scratch.time(path)?,
@@ -224,8 +205,8 @@ impl Decoder {
 
 fn entity_of_key(key: Option<&[u8]>, entity: &mut String) -> Result<(), Rejected> {
     let key = key.ok_or_else(|| Rejection::MissingEntity.because("the record has no key"))?;
-    let key = std::str::from_utf8(key)
-        .map_err(|_| Rejection::InvalidEntity.because("the record's key is not UTF-8"))?;
+    let key =
+        std::str::from_utf8(key).map_err(|_| Rejection::InvalidEntity.because("the record's key is not UTF-8"))?;
     entity.push_str(key);
     check_entity(entity)
 }
@@ -235,10 +216,9 @@ pub(super) fn check_entity(entity: &str) -> Result<(), Rejected> {
         return Err(Rejection::InvalidEntity.because("the entity is empty"));
     }
     if entity.len() > MAX_ENTITY {
-        return Err(Rejection::InvalidEntity.because(format!(
-            "the entity has {} bytes, more than {MAX_ENTITY}",
-            entity.len()
-        )));
+        return Err(
+            Rejection::InvalidEntity.because(format!("the entity has {} bytes, more than {MAX_ENTITY}", entity.len()))
+        );
     }
     Ok(())
 }

@@ -101,12 +101,7 @@ impl Fields {
                 wanted.push((value.clone(), Role::Value));
             }
         }
-        Self {
-            wanted,
-            unit,
-            values_at_root,
-            long,
-        }
+        Self { wanted, unit, values_at_root, long }
     }
 
     /// All of them.

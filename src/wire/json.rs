@@ -58,19 +58,9 @@ pub(super) fn read(
     out: &mut Vec<(ChannelId, f32)>,
 ) -> Result<bool, Rejected> {
     scratch.begin(fields);
-    let mut walk = Walk {
-        fields,
-        channels,
-        scratch,
-        out,
-    };
+    let mut walk = Walk { fields, channels, scratch, out };
     let mut json = serde_json::Deserializer::from_str(text);
-    let object = Node {
-        mask: fields.all(),
-        level: 0,
-        inside: fields.values_at_root,
-        walk: &mut walk,
-    };
+    let object = Node { mask: fields.all(), level: 0, inside: fields.values_at_root, walk: &mut walk };
     let end = json.deserialize_map(object).and_then(|()| json.end());
     if let Err(error) = end {
         let rejected = scratch.rejected.take();
@@ -89,8 +79,7 @@ impl Scratch {
         self.message += 1;
         self.entity.clear();
         self.entity.resize(Fields::MAX_ENTITY_PARTS, Found::Absent);
-        self.entity_text
-            .resize(Fields::MAX_ENTITY_PARTS, String::new());
+        self.entity_text.resize(Fields::MAX_ENTITY_PARTS, String::new());
         self.time = Found::Absent;
         self.channel = Found::Absent;
         self.value = Found::Absent;
@@ -105,14 +94,11 @@ impl Scratch {
         for (part, path) in paths.iter().enumerate().take(Fields::MAX_ENTITY_PARTS) {
             match self.entity[part] {
                 Found::Absent => {
-                    return Err(
-                        Rejection::MissingEntity.because(format!("there is no field `{path}`"))
-                    );
+                    return Err(Rejection::MissingEntity.because(format!("there is no field `{path}`")));
                 }
                 Found::Invalid(what) => {
-                    return Err(Rejection::InvalidEntity.because(format!(
-                        "`{path}` is {what}, neither text nor a whole number"
-                    )));
+                    return Err(Rejection::InvalidEntity
+                        .because(format!("`{path}` is {what}, neither text nor a whole number")));
                 }
                 Found::Is(()) => {
                     if part > 0 {
@@ -128,12 +114,9 @@ impl Scratch {
     /// The timestamp found.
     pub(super) fn time(&self, path: &Path) -> Result<EventTime, Rejected> {
         match self.time {
-            Found::Absent => {
-                Err(Rejection::MissingTimestamp.because(format!("there is no field `{path}`")))
-            }
-            Found::Invalid(what) => Err(Rejection::InvalidTimestamp.because(format!(
-                "`{path}` is {what}, not an instant from 1970 to 2200 in the configured unit"
-            ))),
+            Found::Absent => Err(Rejection::MissingTimestamp.because(format!("there is no field `{path}`"))),
+            Found::Invalid(what) => Err(Rejection::InvalidTimestamp
+                .because(format!("`{path}` is {what}, not an instant from 1970 to 2200 in the configured unit"))),
             Found::Is(at) => Ok(at),
         }
     }
@@ -223,9 +206,7 @@ impl Walk<'_> {
             Leaf::Integer(value) => self.finite_or_reject(value as f64)?,
             Leaf::Float(value) => self.finite_or_reject(value)?,
             Leaf::Bool | Leaf::Text(_) | Leaf::Array => {
-                return Err(
-                    Rejection::NotANumber.because(format!("channel `{name}` is {}", leaf.what()))
-                );
+                return Err(Rejection::NotANumber.because(format!("channel `{name}` is {}", leaf.what())));
             }
         };
         self.scratch.named = true;
@@ -272,9 +253,7 @@ impl Walk<'_> {
                 return Err(Rejection::MissingValues.because("the message names no channel"));
             }
             Found::Invalid(what) => {
-                return Err(
-                    Rejection::InvalidChannel.because(format!("the channel's name is {what}"))
-                );
+                return Err(Rejection::InvalidChannel.because(format!("the channel's name is {what}")));
             }
             Found::Is(()) if name.is_empty() || name.len() > MAX_NAME => {
                 return Err(invalid_name(name));
@@ -289,9 +268,7 @@ impl Walk<'_> {
         match self.scratch.value {
             Found::Absent => Ok(false),
             Found::Invalid(OUT_OF_RANGE) => Err(out_of_range(name, f64::INFINITY)),
-            Found::Invalid(what) => {
-                Err(Rejection::NotANumber.because(format!("channel `{name}` is {what}")))
-            }
+            Found::Invalid(what) => Err(Rejection::NotANumber.because(format!("channel `{name}` is {what}"))),
             Found::Is(value) => {
                 self.out.push((id, value));
                 Ok(true)
@@ -315,8 +292,7 @@ fn text_of(leaf: Leaf<'_>, buffer: &mut String) -> Found<()> {
             Found::Is(())
         }
         Leaf::Integer(number) => {
-            fmt::Write::write_fmt(buffer, format_args!("{number}"))
-                .expect("a String takes everything");
+            fmt::Write::write_fmt(buffer, format_args!("{number}")).expect("a String takes everything");
             Found::Is(())
         }
         Leaf::Bool | Leaf::Float(_) | Leaf::Array => Found::Invalid(leaf.what()),
@@ -324,10 +300,7 @@ fn text_of(leaf: Leaf<'_>, buffer: &mut String) -> Found<()> {
 }
 
 fn invalid_name(name: &str) -> Rejected {
-    Rejection::InvalidChannel.because(format!(
-        "a channel's name has {} bytes, not 1 to {MAX_NAME}",
-        name.len()
-    ))
+    Rejection::InvalidChannel.because(format!("a channel's name has {} bytes, not 1 to {MAX_NAME}", name.len()))
 }
 
 fn too_many(name: &str) -> Rejected {
@@ -405,18 +378,10 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             }
         }
         let length = walk.scratch.name.len();
-        while let Some(mask) = map.next_key_seed(Key {
-            walk,
-            mask: self.mask,
-            level: self.level,
-            inside: self.inside,
-        })? {
-            map.next_value_seed(Node {
-                walk,
-                mask,
-                level: self.level + 1,
-                inside: self.inside,
-            })?;
+        while let Some(mask) =
+            map.next_key_seed(Key { walk, mask: self.mask, level: self.level, inside: self.inside })?
+        {
+            map.next_value_seed(Node { walk, mask, level: self.level + 1, inside: self.inside })?;
             walk.scratch.name.truncate(length);
         }
         Ok(())

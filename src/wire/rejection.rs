@@ -88,10 +88,7 @@ impl Rejection {
     /// With what a person wants to know about this one record.
     #[must_use]
     pub fn because(self, error: impl Into<String>) -> Rejected {
-        Rejected {
-            rejection: self,
-            error: error.into(),
-        }
+        Rejected { rejection: self, error: error.into() }
     }
 }
 
@@ -127,9 +124,6 @@ mod tests {
         let words: BTreeSet<_> = Rejection::ALL.into_iter().map(Rejection::reason).collect();
         assert_eq!(words.len(), Rejection::ALL.len());
         // The last variant has the highest discriminant: an unlisted one would leave a gap.
-        assert_eq!(
-            Rejection::UnreadableState as usize + 1,
-            Rejection::ALL.len()
-        );
+        assert_eq!(Rejection::UnreadableState as usize + 1, Rejection::ALL.len());
     }
 }

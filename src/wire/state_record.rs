@@ -54,16 +54,8 @@ impl<'a> Key<'a> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Snapshot {
-                topic,
-                partition,
-                entity,
-            } => format!("e1/{topic}/{partition}/{entity}"),
-            Self::Decision {
-                topic,
-                partition,
-                entity,
-            } => format!("d1/{topic}/{partition}/{entity}"),
+            Self::Snapshot { topic, partition, entity } => format!("e1/{topic}/{partition}/{entity}"),
+            Self::Decision { topic, partition, entity } => format!("d1/{topic}/{partition}/{entity}"),
             Self::Marker { topic, partition } => format!("m1/{topic}/{partition}"),
             Self::Barrier { partition } => format!("b1/{partition}"),
         }
@@ -89,17 +81,9 @@ impl<'a> Key<'a> {
                     return None;
                 }
                 Some(if kind == "e1" {
-                    Self::Snapshot {
-                        topic,
-                        partition,
-                        entity,
-                    }
+                    Self::Snapshot { topic, partition, entity }
                 } else {
-                    Self::Decision {
-                        topic,
-                        partition,
-                        entity,
-                    }
+                    Self::Decision { topic, partition, entity }
                 })
             }
             "m1" => {
@@ -107,9 +91,7 @@ impl<'a> Key<'a> {
                 let partition = number(partition)?;
                 (!topic.is_empty()).then_some(Self::Marker { topic, partition })
             }
-            "b1" => Some(Self::Barrier {
-                partition: number(rest)?,
-            }),
+            "b1" => Some(Self::Barrier { partition: number(rest)? }),
             _ => None,
         }
     }
@@ -118,8 +100,7 @@ impl<'a> Key<'a> {
 /// A partition as `encode` writes it: no sign, no leading zero.
 fn number(text: &str) -> Option<i32> {
     let number: i32 = text.parse().ok()?;
-    (number >= 0 && !text.starts_with('+') && (text == "0" || !text.starts_with('0')))
-        .then_some(number)
+    (number >= 0 && !text.starts_with('+') && (text == "0" || !text.starts_with('0'))).then_some(number)
 }
 
 /// What the body of a value is.
@@ -190,13 +171,10 @@ impl std::fmt::Display for Unreadable {
         match self {
             Self::Truncated => f.write_str("the state record is cut short"),
             Self::NotOurs => f.write_str("the state record was not written by offkey"),
-            Self::ForeignVersion { format } => write!(
-                f,
-                "the state record has format {format}, this version reads {FORMAT}"
-            ),
-            Self::Corrupt => {
-                f.write_str("the state record is damaged: its checksum does not match")
+            Self::ForeignVersion { format } => {
+                write!(f, "the state record has format {format}, this version reads {FORMAT}")
             }
+            Self::Corrupt => f.write_str("the state record is damaged: its checksum does not match"),
         }
     }
 }
@@ -296,15 +274,7 @@ impl Marker {
     /// Bytes of the body.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Self {
-            epoch,
-            next_offset,
-            replay_offset,
-            accumulator,
-            watermark,
-            n_entities,
-            rules,
-        } = *self;
+        let Self { epoch, next_offset, replay_offset, accumulator, watermark, n_entities, rules } = *self;
         let mut body = Vec::with_capacity(7 * 8);
         body.extend_from_slice(&epoch.to_le_bytes());
         body.extend_from_slice(&next_offset.to_le_bytes());
@@ -364,10 +334,7 @@ impl Barrier {
         let mut fields = Fields(body);
         let nonce = fields.u64().ok_or(Unreadable::Corrupt)?;
         let instance = std::str::from_utf8(fields.0).map_err(|_| Unreadable::Corrupt)?;
-        Ok(Self {
-            instance: instance.to_owned(),
-            nonce,
-        })
+        Ok(Self { instance: instance.to_owned(), nonce })
     }
 }
 
@@ -390,12 +357,8 @@ impl OffsetMetadata {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(64);
-        write!(
-            text,
-            "v1;e={};r={};a={:016x}",
-            self.epoch, self.replay_offset, self.accumulator
-        )
-        .expect("a String takes everything");
+        write!(text, "v1;e={};r={};a={:016x}", self.epoch, self.replay_offset, self.accumulator)
+            .expect("a String takes everything");
         text
     }
 
@@ -415,11 +378,7 @@ impl OffsetMetadata {
                 _ => {}
             }
         }
-        Some(Self {
-            epoch: epoch?,
-            replay_offset: replay_offset?,
-            accumulator: accumulator?,
-        })
+        Some(Self { epoch: epoch?, replay_offset: replay_offset?, accumulator: accumulator? })
     }
 }
 

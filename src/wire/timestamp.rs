@@ -26,9 +26,7 @@ const LATEST: i64 = days_from_civil(2201, 1, 1) * 86_400_000_000 - 1;
 /// Within 1970 and 2200.
 #[must_use]
 pub fn in_range(micros: i64) -> Option<EventTime> {
-    (0..=LATEST)
-        .contains(&micros)
-        .then(|| EventTime::from_micros(micros))
+    (0..=LATEST).contains(&micros).then(|| EventTime::from_micros(micros))
 }
 
 impl Unit {
@@ -58,9 +56,7 @@ impl Unit {
             Self::Auto => return Self::by_size(number).of_float(number),
         };
         // Checked before the cast; f64 holds these microseconds to a quarter.
-        (micros >= 0.0 && micros <= LATEST as f64)
-            .then(|| in_range((micros + 0.5) as i64))
-            .flatten()
+        (micros >= 0.0 && micros <= LATEST as f64).then(|| in_range((micros + 0.5) as i64)).flatten()
     }
 
     /// A text; `None`: not in this unit, or out of range.
@@ -98,16 +94,8 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<EventTime> {
     if !matches!(date[10], b'T' | b't' | b' ') {
         return None;
     }
-    let (year, month, day) = (
-        digits(&date[0..4])?,
-        digits(&date[5..7])?,
-        digits(&date[8..10])?,
-    );
-    let (hour, minute, second) = (
-        digits(&date[11..13])?,
-        digits(&date[14..16])?,
-        digits(&date[17..19])?,
-    );
+    let (year, month, day) = (digits(&date[0..4])?, digits(&date[5..7])?, digits(&date[8..10])?);
+    let (hour, minute, second) = (digits(&date[11..13])?, digits(&date[14..16])?, digits(&date[17..19])?);
     // A leap second (60) counts as the first instant of the next minute.
     if !(1..=12).contains(&month)
         || day < 1
@@ -156,10 +144,7 @@ fn offset_minutes(rest: &[u8]) -> Option<i64> {
 }
 
 fn digits(text: &[u8]) -> Option<i64> {
-    text.iter().try_fold(0, |number, byte| {
-        byte.is_ascii_digit()
-            .then(|| number * 10 + i64::from(byte - b'0'))
-    })
+    text.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
 }
 
 const fn is_leap(year: i64) -> bool {
@@ -190,16 +175,11 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days - era * 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
     (year, month, day)
 }
@@ -243,11 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(text: &str, micros: Option<i64>) {
-        assert_eq!(
-            parse_rfc3339(text.as_bytes()).map(EventTime::micros),
-            micros,
-            "{text}"
-        );
+        assert_eq!(parse_rfc3339(text.as_bytes()).map(EventTime::micros), micros, "{text}");
     }
 
     #[test]
@@ -255,10 +231,7 @@ mod tests {
         check("1970-01-01T00:00:00Z", Some(0));
         check("2020-03-09 10:14:33", Some(1_583_748_873_000_000));
         check("2020-03-09T12:14:33.5+02:00", Some(1_583_748_873_500_000));
-        check(
-            "2020-03-09t04:44:33.123456789-05:30",
-            Some(1_583_748_873_123_456),
-        );
+        check("2020-03-09t04:44:33.123456789-05:30", Some(1_583_748_873_123_456));
         check("2016-12-31T23:59:60Z", Some(1_483_228_800_000_000));
         check("2200-12-31T23:59:59.999999Z", Some(LATEST));
     }
@@ -298,35 +271,16 @@ mod tests {
             (1_700_000_000_000_000, 1_700_000_000_000_000),
             (1_700_000_000_000_000_000, 1_700_000_000_000_000),
         ] {
-            assert_eq!(
-                Unit::Auto.of_integer(number).map(EventTime::micros),
-                Some(micros)
-            );
-            assert_eq!(
-                Unit::Auto.of_float(number as f64).map(EventTime::micros),
-                Some(micros)
-            );
+            assert_eq!(Unit::Auto.of_integer(number).map(EventTime::micros), Some(micros));
+            assert_eq!(Unit::Auto.of_float(number as f64).map(EventTime::micros), Some(micros));
         }
-        assert_eq!(
-            Unit::Auto.of_float(1_700_000_000.25).unwrap().micros(),
-            1_700_000_000_250_000
-        );
-        assert_eq!(
-            Unit::Seconds.of_integer(4_102_444_800).unwrap().micros(),
-            4_102_444_800_000_000
-        );
+        assert_eq!(Unit::Auto.of_float(1_700_000_000.25).unwrap().micros(), 1_700_000_000_250_000);
+        assert_eq!(Unit::Seconds.of_integer(4_102_444_800).unwrap().micros(), 4_102_444_800_000_000);
     }
 
     #[test]
     fn absurd_numbers_are_refused() {
-        for unit in [
-            Unit::Auto,
-            Unit::Seconds,
-            Unit::Millis,
-            Unit::Micros,
-            Unit::Nanos,
-            Unit::Rfc3339,
-        ] {
+        for unit in [Unit::Auto, Unit::Seconds, Unit::Millis, Unit::Micros, Unit::Nanos, Unit::Rfc3339] {
             assert_eq!(unit.of_integer(-1_700_000_000_000_000_000), None);
             for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
                 assert_eq!(unit.of_float(number), None, "{unit:?} {number}");

@@ -6,14 +6,9 @@ use std::collections::BTreeMap;
 
 fn wide(values: &str) -> Settings {
     Settings {
-        format: Format::JsonWide {
-            values: Path::new(values).unwrap(),
-        },
+        format: Format::JsonWide { values: Path::new(values).unwrap() },
         entity: EntityFrom::Key,
-        timestamp: TimeFrom::Field {
-            path: Path::new("ts").unwrap(),
-            unit: Unit::Auto,
-        },
+        timestamp: TimeFrom::Field { path: Path::new("ts").unwrap(), unit: Unit::Auto },
         channels: Selection::all(),
         max_future: 3_600_000_000,
         max_record_size: 1 << 20,
@@ -22,21 +17,14 @@ fn wide(values: &str) -> Settings {
 
 fn long() -> Settings {
     Settings {
-        format: Format::JsonLong {
-            channel: Path::new("sensor").unwrap(),
-            value: Path::new("value").unwrap(),
-        },
+        format: Format::JsonLong { channel: Path::new("sensor").unwrap(), value: Path::new("value").unwrap() },
         entity: EntityFrom::Fields(vec![Path::new("machine").unwrap()]),
         ..wide("values")
     }
 }
 
 fn message(payload: &[u8]) -> Message<'_> {
-    Message {
-        key: Some(b"pump-1"),
-        payload: Some(payload),
-        timestamp: None,
-    }
+    Message { key: Some(b"pump-1"), payload: Some(payload), timestamp: None }
 }
 
 /// What a message comes to, as one line.
@@ -48,9 +36,8 @@ fn told(decoder: &mut Decoder, message: &Message<'_>) -> String {
         Ok(Content::Nothing) => format!("{} nothing", out.entity),
         Ok(Content::Measurements) => {
             let values = out.measurements.iter();
-            let values: Vec<_> = values
-                .map(|(id, value)| format!("{}={value}", decoder.channels().name(*id)))
-                .collect();
+            let values: Vec<_> =
+                values.map(|(id, value)| format!("{}={value}", decoder.channels().name(*id))).collect();
             format!("{} @{} {}", out.entity, out.at.micros(), values.join(" "))
         }
     }
@@ -58,11 +45,7 @@ fn told(decoder: &mut Decoder, message: &Message<'_>) -> String {
 
 fn check(settings: Settings, payload: &str, expected: &str) {
     let mut decoder = Decoder::new(settings);
-    assert_eq!(
-        told(&mut decoder, &message(payload.as_bytes())),
-        expected,
-        "{payload}"
-    );
+    assert_eq!(told(&mut decoder, &message(payload.as_bytes())), expected, "{payload}");
 }
 
 #[test]
@@ -72,58 +55,24 @@ fn a_wide_message_is_a_row() {
         r#"{"ts": 1, "machine": "x", "values": {"a": 1, "b": -2.5e3, "c": null}}"#,
         "pump-1 @1000000 a=1 b=-2500",
     );
-    check(
-        wide("data.now"),
-        r#"{"data": {"now": {"a": 1}, "x": 2}, "ts": 1}"#,
-        "pump-1 @1000000 a=1",
-    );
-    check(
-        wide("."),
-        r#"{"ts": 1, "a": 1, "motor": {"temp": 2}}"#,
-        "pump-1 @1000000 a=1 motor.temp=2",
-    );
-    check(
-        wide("values"),
-        r#"{"ts": 1, "values": {"a": null}}"#,
-        "pump-1 @1000000 ",
-    );
-    check(
-        wide("values"),
-        r#"{"ts": "1970-01-01T00:00:01Z", "values": {"\u0061\n": 1}}"#,
-        "pump-1 @1000000 a\n=1",
-    );
+    check(wide("data.now"), r#"{"data": {"now": {"a": 1}, "x": 2}, "ts": 1}"#, "pump-1 @1000000 a=1");
+    check(wide("."), r#"{"ts": 1, "a": 1, "motor": {"temp": 2}}"#, "pump-1 @1000000 a=1 motor.temp=2");
+    check(wide("values"), r#"{"ts": 1, "values": {"a": null}}"#, "pump-1 @1000000 ");
+    check(wide("values"), r#"{"ts": "1970-01-01T00:00:01Z", "values": {"\u0061\n": 1}}"#, "pump-1 @1000000 a\n=1");
 }
 
 #[test]
 fn the_last_of_two_equal_names_counts() {
-    check(
-        wide("values"),
-        r#"{"ts": 1, "ts": 2, "values": {"a": 1, "b": 2, "a": 3}}"#,
-        "pump-1 @2000000 a=3 b=2",
-    );
-    check(
-        wide("values"),
-        r#"{"ts": 1, "values": {"a": 1, "b": 2, "a": null}}"#,
-        "pump-1 @1000000 b=2",
-    );
-    check(
-        wide("values"),
-        r#"{"ts": 1, "values": {"a": 1}, "values": {"b": 2}}"#,
-        "pump-1 @1000000 a=1 b=2",
-    );
+    check(wide("values"), r#"{"ts": 1, "ts": 2, "values": {"a": 1, "b": 2, "a": 3}}"#, "pump-1 @2000000 a=3 b=2");
+    check(wide("values"), r#"{"ts": 1, "values": {"a": 1, "b": 2, "a": null}}"#, "pump-1 @1000000 b=2");
+    check(wide("values"), r#"{"ts": 1, "values": {"a": 1}, "values": {"b": 2}}"#, "pump-1 @1000000 a=1 b=2");
 }
 
 #[test]
 fn fields_within_the_values_are_not_channels() {
     let mut settings = wide("data");
-    settings.timestamp = TimeFrom::Field {
-        path: Path::new("data.meta.ts").unwrap(),
-        unit: Unit::Seconds,
-    };
-    settings.entity = EntityFrom::Fields(vec![
-        Path::new("data.id").unwrap(),
-        Path::new("site").unwrap(),
-    ]);
+    settings.timestamp = TimeFrom::Field { path: Path::new("data.meta.ts").unwrap(), unit: Unit::Seconds };
+    settings.entity = EntityFrom::Fields(vec![Path::new("data.id").unwrap(), Path::new("site").unwrap()]);
     check(
         settings,
         r#"{"data": {"id": 17, "a": 1, "meta": {"ts": 3, "b": 2}}, "site": "graz"}"#,
@@ -140,63 +89,23 @@ fn only_selected_channels_are_read() {
         r#"{"ts": 1, "status": "ok", "temp": 1, "vibration": 2, "list": [1]}"#,
         "pump-1 @1000000 temp=1 vibration=2",
     );
-    check(
-        settings.clone(),
-        r#"{"ts": 1, "status": "ok"}"#,
-        "missing_values",
-    );
+    check(settings.clone(), r#"{"ts": 1, "status": "ok"}"#, "missing_values");
     check(settings, r#"{"ts": 1, "temp": "ok"}"#, "not_a_number");
 }
 
 #[test]
 fn a_long_message_is_one_measurement() {
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": 1.5}"#,
-        "m @1000000 temp=1.5",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": 7, "value": 1}"#,
-        "m @1000000 7=1",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": null}"#,
-        "m nothing",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": "1"}"#,
-        "not_a_number",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": 1e39}"#,
-        "number_out_of_range",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": "", "value": 1}"#,
-        "invalid_channel",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "sensor": {"a": 1}, "value": 1}"#,
-        "invalid_channel",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "m", "value": 1}"#,
-        "missing_values",
-    );
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": 1.5}"#, "m @1000000 temp=1.5");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": 7, "value": 1}"#, "m @1000000 7=1");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": null}"#, "m nothing");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": "1"}"#, "not_a_number");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "temp", "value": 1e39}"#, "number_out_of_range");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "", "value": 1}"#, "invalid_channel");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": {"a": 1}, "value": 1}"#, "invalid_channel");
+    check(long(), r#"{"ts": 1, "machine": "m", "value": 1}"#, "missing_values");
     let mut settings = long();
     settings.channels = Selection::new(&["temp".into()]).unwrap();
-    check(
-        settings,
-        r#"{"ts": 1, "machine": "m", "sensor": "other", "value": "x"}"#,
-        "m nothing",
-    );
+    check(settings, r#"{"ts": 1, "machine": "m", "sensor": "other", "value": "x"}"#, "m nothing");
 }
 
 #[test]
@@ -210,10 +119,7 @@ fn each_bad_message_has_its_reason() {
         (r#"{"ts": 1, "values": {"a": Infinity}}"#, "malformed_json"),
         (r#"{"ts": 1, "values": {"a": 1}} {}"#, "malformed_json"),
         (r#"{"ts": 1, "values": {"a": 1e999}}"#, "malformed_json"),
-        (
-            r#"{"ts": 1, "values": {"a": 1e308}}"#,
-            "number_out_of_range",
-        ),
+        (r#"{"ts": 1, "values": {"a": 1e308}}"#, "number_out_of_range"),
         (r#"{"ts": 1, "values": {"a": "1"}}"#, "not_a_number"),
         (r#"{"ts": 1, "values": {"a": true}}"#, "not_a_number"),
         (r#"{"ts": 1, "values": {"a": [1]}}"#, "not_a_number"),
@@ -225,38 +131,19 @@ fn each_bad_message_has_its_reason() {
         (r#"{"ts": null, "values": {"a": 1}}"#, "missing_timestamp"),
         (r#"{"ts": "soon", "values": {"a": 1}}"#, "invalid_timestamp"),
         (r#"{"ts": -1, "values": {"a": 1}}"#, "invalid_timestamp"),
-        (
-            r#"{"ts": {"s": 1}, "values": {"a": 1}}"#,
-            "invalid_timestamp",
-        ),
+        (r#"{"ts": {"s": 1}, "values": {"a": 1}}"#, "invalid_timestamp"),
     ] {
         check(wide("values"), payload, reason);
     }
-    check(
-        long(),
-        r#"{"ts": 1, "sensor": "a", "value": 1}"#,
-        "missing_entity",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": 1.5, "sensor": "a", "value": 1}"#,
-        "invalid_entity",
-    );
-    check(
-        long(),
-        r#"{"ts": 1, "machine": "", "sensor": "a", "value": 1}"#,
-        "invalid_entity",
-    );
+    check(long(), r#"{"ts": 1, "sensor": "a", "value": 1}"#, "missing_entity");
+    check(long(), r#"{"ts": 1, "machine": 1.5, "sensor": "a", "value": 1}"#, "invalid_entity");
+    check(long(), r#"{"ts": 1, "machine": "", "sensor": "a", "value": 1}"#, "invalid_entity");
 }
 
 #[test]
 fn keys_and_tombstones() {
     let mut decoder = Decoder::new(wide("values"));
-    let gone = Message {
-        key: Some(b"pump-1"),
-        payload: None,
-        timestamp: None,
-    };
+    let gone = Message { key: Some(b"pump-1"), payload: None, timestamp: None };
     assert_eq!(told(&mut decoder, &gone), "pump-1 is gone");
     assert_eq!(told(&mut Decoder::new(long()), &gone), "missing_entity");
     for (key, reason) in [
@@ -272,14 +159,8 @@ fn keys_and_tombstones() {
 #[test]
 fn bytes_that_are_no_text_and_bytes_that_are_too_many() {
     let mut decoder = Decoder::new(wide("values"));
-    assert_eq!(
-        told(&mut decoder, &message(b"{\"ts\": 1, \"x\": \"\xff\"}")),
-        "invalid_utf8"
-    );
-    assert_eq!(
-        told(&mut decoder, &message(&vec![b' '; 5 << 20])),
-        "too_large"
-    );
+    assert_eq!(told(&mut decoder, &message(b"{\"ts\": 1, \"x\": \"\xff\"}")), "invalid_utf8");
+    assert_eq!(told(&mut decoder, &message(&vec![b' '; 5 << 20])), "too_large");
 }
 
 #[test]
@@ -291,10 +172,7 @@ fn depth_kills_nothing() {
         let inside = format!(r#"{{"ts": 1, "values": {{"a": {deep}}}}}"#);
         let mut decoder = Decoder::new(wide("values"));
         let reason = told(&mut decoder, &message(inside.as_bytes()));
-        assert!(
-            ["malformed_json", "not_a_number"].contains(&reason.as_str()),
-            "{reason}"
-        );
+        assert!(["malformed_json", "not_a_number"].contains(&reason.as_str()), "{reason}");
     }
 }
 
@@ -305,10 +183,7 @@ fn more_channels_than_a_row_can_have_refuse_the_record() {
         json!({"ts": 1, "values": values}).to_string()
     };
     let mut decoder = Decoder::new(wide("values"));
-    assert_eq!(
-        told(&mut decoder, &message(row(MAX_CHANNELS + 1).as_bytes())),
-        "too_many_channels"
-    );
+    assert_eq!(told(&mut decoder, &message(row(MAX_CHANNELS + 1).as_bytes())), "too_many_channels");
     assert!(told(&mut decoder, &message(row(MAX_CHANNELS).as_bytes())).starts_with("pump-1 @"));
 }
 
@@ -316,30 +191,18 @@ fn more_channels_than_a_row_can_have_refuse_the_record() {
 fn the_future_is_measured_from_the_records_own_timestamp() {
     let mut decoder = Decoder::new(wide("values"));
     let payload = br#"{"ts": 7200, "values": {"a": 1}}"#;
-    let at = |seconds: i64| Message {
-        timestamp: Some(EventTime::from_millis(seconds * 1_000)),
-        ..message(payload)
-    };
+    let at = |seconds: i64| Message { timestamp: Some(EventTime::from_millis(seconds * 1_000)), ..message(payload) };
     assert_eq!(told(&mut decoder, &at(3_599)), "timestamp_in_future");
     assert_eq!(told(&mut decoder, &at(3_600)), "pump-1 @7200000000 a=1");
-    assert_eq!(
-        told(&mut decoder, &message(payload)),
-        "pump-1 @7200000000 a=1"
-    );
+    assert_eq!(told(&mut decoder, &message(payload)), "pump-1 @7200000000 a=1");
 }
 
 #[test]
 fn the_records_own_timestamp_can_be_the_rows() {
-    let mut decoder = Decoder::new(Settings {
-        timestamp: TimeFrom::Record,
-        ..wide("values")
-    });
+    let mut decoder = Decoder::new(Settings { timestamp: TimeFrom::Record, ..wide("values") });
     let payload = br#"{"values": {"a": 1}}"#;
     assert_eq!(told(&mut decoder, &message(payload)), "missing_timestamp");
-    let at = |millis| Message {
-        timestamp: Some(EventTime::from_millis(millis)),
-        ..message(payload)
-    };
+    let at = |millis| Message { timestamp: Some(EventTime::from_millis(millis)), ..message(payload) };
     assert_eq!(told(&mut decoder, &at(-1)), "invalid_timestamp");
     assert_eq!(told(&mut decoder, &at(5)), "pump-1 @5000 a=1");
 }
@@ -349,11 +212,7 @@ fn flatten(value: &Value, name: &str, out: &mut BTreeMap<String, f32>) {
     match value {
         Value::Object(object) => {
             for (key, value) in object {
-                let name = if name.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{name}.{key}")
-                };
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
                 flatten(value, &name, out);
             }
         }
@@ -365,11 +224,8 @@ fn flatten(value: &Value, name: &str, out: &mut BTreeMap<String, f32>) {
 }
 
 fn values() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<i64>().prop_map(Value::from),
-        (-1e30..1e30f64).prop_map(Value::from),
-    ];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), (-1e30..1e30f64).prop_map(Value::from),];
     let tree = leaf.prop_recursive(3, 20, 5, |inner| {
         proptest::collection::btree_map("[a-z\"\\\\é]{1,4}", inner, 1..5).prop_map(|map| json!(map))
     });

@@ -2,13 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn snapshot(body: &[u8]) -> Envelope<'_> {
-    Envelope {
-        kind: Kind::Snapshot,
-        fingerprint: 0x0123_4567_89ab_cdef,
-        as_of: 41,
-        rows: 42,
-        body,
-    }
+    Envelope { kind: Kind::Snapshot, fingerprint: 0x0123_4567_89ab_cdef, as_of: 41, rows: 42, body }
 }
 
 fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
@@ -18,32 +12,21 @@ fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        Just(Kind::Snapshot),
-        Just(Kind::Marker),
-        Just(Kind::Barrier),
-        Just(Kind::Decision)
-    ]
+    prop_oneof![Just(Kind::Snapshot), Just(Kind::Marker), Just(Kind::Barrier), Just(Kind::Decision)]
 }
 
 #[test]
 fn the_bytes_of_format_1_are_these_for_ever() {
     let bytes = encoded(&snapshot(b"body"));
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(
-        hex,
-        "4f464b3101000100efcdab896745230129000000000000002a00000000000000626f64795687b187"
-    );
+    assert_eq!(hex, "4f464b3101000100efcdab896745230129000000000000002a00000000000000626f64795687b187");
 }
 
 #[test]
 fn a_newer_format_is_foreign_and_not_damaged() {
     let mut bytes = encoded(&snapshot(b"body"));
     bytes[4] = 2;
-    assert_eq!(
-        Envelope::decode(&bytes),
-        Err(Unreadable::ForeignVersion { format: 2 })
-    );
+    assert_eq!(Envelope::decode(&bytes), Err(Unreadable::ForeignVersion { format: 2 }));
 }
 
 #[test]
@@ -52,10 +35,7 @@ fn each_way_of_being_unreadable_has_its_name() {
     assert_eq!(Envelope::decode(b""), Err(Unreadable::Truncated));
     assert_eq!(Envelope::decode(&bytes[..10]), Err(Unreadable::Truncated));
     assert_eq!(Envelope::decode(&bytes[..38]), Err(Unreadable::Corrupt));
-    assert_eq!(
-        Envelope::decode(b"{\"json\": true}"),
-        Err(Unreadable::NotOurs)
-    );
+    assert_eq!(Envelope::decode(b"{\"json\": true}"), Err(Unreadable::NotOurs));
 }
 
 #[test]
@@ -77,41 +57,22 @@ fn a_key_that_encode_would_not_write_is_not_ours() {
         "",
         "m1/t/99999999999",
     ] {
-        assert_eq!(
-            Key::decode(key.as_bytes()),
-            Err(Unreadable::NotOurs),
-            "{key}"
-        );
+        assert_eq!(Key::decode(key.as_bytes()), Err(Unreadable::NotOurs), "{key}");
     }
     assert_eq!(Key::decode(&[0xff, 0xfe]), Err(Unreadable::NotOurs));
 }
 
 #[test]
 fn an_operators_metadata_is_not_ours() {
-    for text in [
-        "",
-        "v1",
-        "v1;",
-        "v2;e=1;r=2;a=3",
-        "v1;e=1;r=2",
-        "v1;e=x;r=2;a=3",
-        "hello",
-    ] {
+    for text in ["", "v1", "v1;", "v2;e=1;r=2;a=3", "v1;e=1;r=2", "v1;e=x;r=2;a=3", "hello"] {
         assert_eq!(OffsetMetadata::decode(text), None, "{text}");
     }
-    assert_eq!(
-        OffsetMetadata::decode(&format!("v1;e=1;r=2;a=3;x={}", "y".repeat(5000))),
-        None
-    );
+    assert_eq!(OffsetMetadata::decode(&format!("v1;e=1;r=2;a=3;x={}", "y".repeat(5000))), None);
 }
 
 #[test]
 fn fields_of_a_later_version_are_skipped() {
-    let ours = OffsetMetadata {
-        epoch: 1,
-        replay_offset: 2,
-        accumulator: 3,
-    };
+    let ours = OffsetMetadata { epoch: 1, replay_offset: 2, accumulator: 3 };
     assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3;z=new"), Some(ours));
 }
 
