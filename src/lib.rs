@@ -3,5 +3,8 @@
 
 pub mod config;
 pub mod detector;
-pub mod lane;
+/// All the work of one partition.
+pub mod lane {
+    pub mod rulebook;
+}
 pub mod wire;

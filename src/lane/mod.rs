@@ -1,3 +1,0 @@
-//! All the work of one partition.
-
-pub mod rulebook;
