@@ -1,0 +1,194 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::detector::Settings;
+use crate::detector::alert::{Cause, Severity, Transition};
+use crate::detector::schema::{Channel, Schema};
+use expect_test::{Expect, expect};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+fn detector() -> Detector {
+    let channel = |name: &str, unit: Option<&str>| Channel {
+        name: name.to_owned(),
+        unit: unit.map(str::to_owned),
+        resolution: 0.0,
+    };
+    let schema = Schema::new(vec![channel("temp", Some("°C")), channel("vibration", None)]);
+    Detector::new(schema, Arc::new(Settings::default()))
+}
+
+fn alert() -> Alert {
+    let evidence =
+        |slot, share, observed| ChannelEvidence { slot, share, observed, expected: 4.1, low: 3.9, high: 4.4 };
+    Alert {
+        kind: Kind::Anomaly,
+        transition: Transition::Opened,
+        cause: Cause::Threshold,
+        severity: Severity::Warning,
+        onset: EventTime::from_millis(1_600_000_000_000),
+        at: EventTime::from_millis(1_600_000_060_000),
+        score: 3.25,
+        row_score: 1.5,
+        rarity: 4.4,
+        threshold: 2.2,
+        score_ratio: 2.0,
+        peak_ratio: 2.0,
+        rows: 1,
+        channels: vec![evidence(1, 0.9, 9.345), evidence(0, 0.1, f32::NAN)],
+        offset: 42,
+        generation: 1,
+    }
+}
+
+const SOURCE: Source<'_> = Source { topic: "telemetry", partition: 3 };
+
+fn json(alert: &Alert) -> Value {
+    let mut out = Vec::new();
+    AlertV1::of("offkey", "pump-1", &detector(), &SOURCE, alert).write(&mut out);
+    serde_json::from_slice(&out).unwrap()
+}
+
+fn check_summary(alert: &Alert, expected: Expect) {
+    expected.assert_eq(json(alert)["summary"].as_str().unwrap());
+}
+
+#[test]
+fn an_alert_is_these_bytes() {
+    let mut out = Vec::new();
+    AlertV1::of("offkey", "pump-1", &detector(), &SOURCE, &alert()).write(&mut out);
+    expect![[r#"{"version":1,"alert_id":"07ced1ee042081ce6fbfdeefe644f6a9","event_id":"749d713f93cd4a6011bd781d62ad2f94","detector":"offkey","transition":"opened","cause":"threshold","kind":"anomaly","entity":"pump-1","severity":"warning","onset":"2020-09-13T12:26:40.000000Z","at":"2020-09-13T12:27:40.000000Z","score":3.25,"row_score":1.5,"rarity":4.4,"threshold":2.2,"score_ratio":2.0,"peak_ratio":2.0,"rows":1,"channels":[{"name":"vibration","share":0.9,"observed":9.345,"expected":4.1,"low":3.9,"high":4.4,"unit":null},{"name":"temp","share":0.1,"observed":null,"expected":4.1,"low":3.9,"high":4.4,"unit":"°C"}],"source":{"topic":"telemetry","partition":3,"offset":42},"model":{"kind":"sparse","generation":1},"summary":"pump-1: clear anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"}"#]].assert_eq(&String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn headers_are_those_of_a_cloud_event() {
+    let detector = detector();
+    let alert = alert();
+    let event = AlertV1::of("off key/ü", "pump-1", &detector, &SOURCE, &alert);
+    let headers: Vec<_> = event.headers().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let headers = headers.join("\n").replace(event.event_id(), "EVENT_ID");
+    expect![[r#"
+        ce_specversion: 1.0
+        ce_id: EVENT_ID
+        ce_source: /offkey/off%20key%2F%C3%BC/telemetry
+        ce_type: io.offkey.alert.opened.v1
+        ce_time: 2020-09-13T12:27:40.000000Z
+        ce_subject: pump-1
+        content-type: application/json"#]]
+    .assert_eq(&headers);
+}
+
+#[test]
+fn every_alert_is_what_its_schema_says() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    for kind in [Kind::Anomaly, Kind::DataQuality] {
+        for transition in [Transition::Opened, Transition::Updated, Transition::Closed] {
+            for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+                for cause in CAUSES {
+                    for score in [0.0, 1e-40, f32::MAX, f32::NAN, f32::INFINITY] {
+                        let alert = Alert { kind, transition, severity, cause, score, ..alert() };
+                        let json = json(&alert);
+                        assert!(schema.is_valid(&json), "{json}");
+                    }
+                }
+            }
+        }
+    }
+    let mut more = json(&alert());
+    more["more"] = 1.into();
+    assert!(!schema.is_valid(&more));
+    let mut less = json(&alert());
+    less.as_object_mut().unwrap().remove("onset");
+    assert!(!schema.is_valid(&less));
+}
+
+const CAUSES: [Cause; 8] = [
+    Cause::Threshold,
+    Cause::BreakThrough,
+    Cause::Escalation,
+    Cause::Cleared,
+    Cause::Adapting,
+    Cause::NewNormal,
+    Cause::OutOfRange,
+    Cause::BackInRange,
+];
+
+#[test]
+fn what_is_missing_or_endless_is_null() {
+    let json = json(&Alert { score: f32::INFINITY, ..alert() });
+    assert_eq!(json["score"], Value::Null);
+    assert_eq!(json["channels"][1]["observed"], Value::Null);
+}
+
+#[test]
+fn an_id_depends_on_what_happened_and_on_nothing_else() {
+    let id = |name, topic, entity, millis, kind| alert_id(name, topic, entity, EventTime::from_millis(millis), kind);
+    let ids = [
+        id("a", "b", "c", 1, Kind::Anomaly),
+        id("ab", "", "c", 1, Kind::Anomaly),
+        id("a", "bc", "", 1, Kind::Anomaly),
+        id("a", "b", "c", 2, Kind::Anomaly),
+        id("a", "b", "c", 1, Kind::DataQuality),
+    ];
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    let elsewhere = Alert { offset: 7, score: 1.0, generation: 9, ..alert() };
+    let (one, other) = (json(&alert()), json(&elsewhere));
+    assert_eq!((&one["alert_id"], &one["event_id"]), (&other["alert_id"], &other["event_id"]));
+}
+
+#[test]
+fn every_transition_has_an_id_of_its_own() {
+    let updated = Alert { transition: Transition::Updated, cause: Cause::Escalation, ..alert() };
+    let also = Alert { cause: Cause::BreakThrough, ..updated.clone() };
+    let later = Alert { at: EventTime::from_millis(1_600_000_120_000), ..updated.clone() };
+    let all = [alert(), updated, also, later].map(|alert| json(&alert));
+    let ids = |key: &str| all.iter().map(|json| json[key].to_string()).collect::<BTreeSet<_>>().len();
+    assert_eq!((ids("alert_id"), ids("event_id")), (1, 4));
+}
+
+#[test]
+fn a_summary_is_for_a_person() {
+    check_summary(
+        &alert(),
+        expect!["pump-1: clear anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"],
+    );
+    let updated = Alert { transition: Transition::Updated, rows: 60, ..alert() };
+    for (cause, expected) in [
+        (
+            Cause::Escalation,
+            expect![
+                "pump-1: the anomaly is now clear after 60 rows: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"
+            ],
+        ),
+        (
+            Cause::Adapting,
+            expect![
+                "pump-1: the anomaly has lasted 60 rows, a new level is being learned: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"
+            ],
+        ),
+        (
+            Cause::BreakThrough,
+            expect![
+                "pump-1: the anomaly has become far rarer: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"
+            ],
+        ),
+    ] {
+        check_summary(&Alert { cause, ..updated.clone() }, expected);
+    }
+    let closed = Alert { transition: Transition::Closed, ..updated };
+    check_summary(
+        &Alert { cause: Cause::Cleared, ..closed.clone() },
+        expect!["pump-1: the anomaly is over after 60 rows; it reached 2 times the threshold"],
+    );
+    check_summary(
+        &Alert { cause: Cause::NewNormal, ..closed.clone() },
+        expect!["pump-1: the new level is normal now, after 60 rows; it reached 2 times the threshold"],
+    );
+    let broken = Alert { kind: Kind::DataQuality, cause: Cause::OutOfRange, ..alert() };
+    check_summary(&broken, expect!["pump-1: outside the valid range: vibration 9.35 (valid: 3.9 to 4.4)"]);
+    check_summary(
+        &Alert { kind: Kind::DataQuality, cause: Cause::BackInRange, ..closed },
+        expect!["pump-1: every value is back in its valid range after 60 rows"],
+    );
+}
