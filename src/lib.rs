@@ -2,9 +2,17 @@
 //! [`wire`] reads its bytes, [`lane`] finds the entity, [`detector`] judges and learns one entity's rows; [`config`] says how.
 
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod detector;
-/// All the work of one partition.
-pub mod lane {
-    pub mod rulebook;
-}
+pub mod failpoint;
+#[cfg(feature = "daemon")]
+pub mod http;
+#[cfg(feature = "daemon")]
+pub mod kafka;
+pub mod lane;
+#[cfg(feature = "daemon")]
+pub mod logging;
+#[cfg(feature = "daemon")]
+pub mod metrics;
 pub mod wire;

@@ -1,8 +1,9 @@
 //! [input], [output] and [state], checked.
 
 use super::error::Problems;
-use super::raw::{Late, RawFormat, RawInput, RawOutput, RawState, RawUnit};
+use super::raw::{RawFormat, RawInput, RawOutput, RawState, RawUnit};
 use crate::detector::row::EventTime;
+use crate::lane::align::Late;
 use crate::wire::channels::Selection;
 use crate::wire::decoder::{self, EntityFrom, Format, TimeFrom};
 use crate::wire::fields::Path;
@@ -31,7 +32,7 @@ pub struct Input {
     pub decoder: decoder::Settings,
     /// Step of the grid in microseconds; `None`: rows as they come.
     pub interval: Option<i64>,
-    /// How long rows wait for earlier ones, in microseconds of event time.
+    /// How far behind its entity's newest row a row may be before it is late, in microseconds of event time.
     pub max_lateness: i64,
     /// What becomes of later ones.
     pub late: Late,

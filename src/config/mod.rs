@@ -14,7 +14,7 @@ pub mod units;
 pub use error::{ConfigError, ConfigErrors};
 pub use input::{Input, Output, Start, State};
 pub use kafka::{Delivery, Kafka, Properties};
-pub use raw::{Late, LogFormat};
+pub use raw::LogFormat;
 pub use tree::{DEFAULT, Source};
 
 use crate::detector;

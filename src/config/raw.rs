@@ -3,6 +3,7 @@
 
 use super::kafka::Delivery;
 use super::units::{List, Size, Span};
+use crate::lane::align::Late;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,16 +62,6 @@ pub enum RawUnit {
     Nanos,
     #[serde(rename = "rfc3339")]
     Rfc3339,
-}
-
-/// What becomes of rows that are too late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Late {
-    /// They are counted and forgotten.
-    Drop,
-    /// They are dead letters.
-    DeadLetter,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

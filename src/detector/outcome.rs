@@ -63,6 +63,12 @@ pub enum Suppressed {
 }
 
 impl Outcome {
+    /// Of a row that came before there was a detector.
+    #[must_use]
+    pub fn on_probation(at: EventTime, offset: i64) -> Self {
+        Self::nothing(&Row { at, offset, values: &[] }, State::Warming)
+    }
+
     /// An outcome that tells of nothing.
     pub(super) fn nothing(row: &Row<'_>, state: State) -> Self {
         Self {

@@ -101,6 +101,12 @@ impl Channels {
         self.names.len()
     }
 
+    /// The channel of this number.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<ChannelId> {
+        (index < self.names.len()).then(|| ChannelId(index as u16))
+    }
+
     /// No channel was seen yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,280 @@
+//! The daemon: threads and how they hang together.
+//!
+//! | task | what it does | its end |
+//! | --- | --- | --- |
+//! | poller (thread) | polls the consumer, nothing else | last but one, by the order to close |
+//! | workers (threads) | lanes: decode, score, learn | when nobody can send them work |
+//! | committer (thread) | epochs, rebalances, the producer | ends the daemon |
+//! | recovery (a thread a lane) | state topic, silent replay | when its lane is live or gone |
+//! | http (tokio) | metrics, health | last |
+//! | signals, reload (tokio) | SIGTERM, SIGINT, SIGHUP, the config file | with the daemon |
+
+pub mod committer;
+mod recovery;
+mod reload;
+mod spill;
+pub mod status;
+mod worker;
+
+use crate::config::{Config, Delivery, Source};
+use crate::http;
+use crate::kafka::client::{CountError, GroupContext};
+use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
+use crate::kafka::failure::Failure;
+use crate::kafka::topics::{self, Found};
+use crate::lane::record::PartitionId;
+use crate::lane::{self, Part, align};
+use crate::metrics::Metrics;
+use committer::{Committer, End, Event};
+use status::Status;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use worker::Work;
+
+/// How long the last steps of a shutdown may take before the process ends without them.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// How a daemon ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As it was told.
+    Clean,
+    /// Another instance runs under the same name.
+    Rival(String),
+    /// No waiting helps.
+    Fatal(String),
+}
+
+/// What a daemon is started with.
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// Its file, to be looked at for changes.
+    pub file: Option<PathBuf>,
+    /// Ends the daemon when it becomes true.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// The address to listen on is taken.
+pub async fn run(start: Start) -> std::io::Result<Exit> {
+    let Start { config, file, mut stop } = start;
+    let config = Arc::new(config);
+    let metrics = Arc::new(Metrics::new());
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), &librdkafka]).set(1);
+    let status = Arc::new(Status::new(Arc::clone(&metrics)));
+    let (end_http, http_ends) = watch::channel(false);
+    let listener = tokio::net::TcpListener::bind(config.listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
+    let http = tokio::spawn(http::serve(listener, Arc::clone(&status), http_ends));
+    let exit = run_with(&config, file, &status, &mut stop).await;
+    // Last, so that the metrics tell of the steps before.
+    let _ = end_http.send(true);
+    let _ = tokio::time::timeout(CLOSE, http).await;
+    Ok(exit)
+}
+
+async fn run_with(
+    config: &Arc<Config>,
+    file: Option<PathBuf>,
+    status: &Arc<Status>,
+    stop: &mut watch::Receiver<bool>,
+) -> Exit {
+    let metrics = Arc::clone(&status.metrics);
+    let count_error: CountError = Arc::new(move |_| metrics.kafka_errors.inc());
+    let found = tokio::select! {
+        found = prepare(config, status, &count_error) => found,
+        _ = stop.wait_for(|stop| *stop) => return Exit::Clean,
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => return Exit::Fatal(failure.to_string()),
+    };
+    let consumer =
+        match Consumer::join(&config.kafka, &config.input.topics, GroupContext::new(Arc::clone(&count_error))) {
+            Ok(consumer) => Arc::new(consumer),
+            Err(failure) => return Exit::Fatal(failure.to_string()),
+        };
+    let workers = Workers::start();
+    let (orders, orders_in) = channel();
+    let (events, inbox) = channel();
+    let poller = {
+        let (consumer, status, workers, events) =
+            (Arc::clone(&consumer), Arc::clone(status), workers.clone(), events.clone());
+        std::thread::spawn(move || {
+            consumer.poll_until_closed(
+                &orders_in,
+                &mut Outlets {
+                    batch: &mut |lane, batch| workers.send(lane, Work::Handle(lane.clone(), batch)),
+                    event: &mut |event| {
+                        let event = match event {
+                            PollEvent::Rebalance(rebalance) => Event::Rebalance(rebalance),
+                            PollEvent::Failed(failure) => Event::ConsumerFailed(failure),
+                        };
+                        let _ = events.send(event);
+                    },
+                    polled: &|now| status.polled(now),
+                },
+            );
+        })
+    };
+    let parts = committer::Parts {
+        config: Arc::clone(config),
+        found,
+        count_error,
+        status: Arc::clone(status),
+        workers: workers.clone(),
+        consumer,
+        orders: orders.clone(),
+        inbox,
+        back: events.clone(),
+    };
+    let (ended, mut end) = watch::channel(None);
+    let committer = std::thread::spawn(move || drop(ended.send(Some(Committer::new(parts).run()))));
+    let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
+    let stopped = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => true,
+        _ = end.wait_for(Option::is_some) => false,
+    };
+    if stopped {
+        tracing::info!("stopping: what came in is scored and committed");
+        status.stopping();
+        let _ = events.send(Event::Stop);
+        let _ = end.wait_for(Option::is_some).await;
+    }
+    reload.abort();
+    let how = end.borrow().clone();
+    let _ = orders.send(Order::Close);
+    close(poller).await;
+    close(committer).await;
+    match how {
+        Some(End::Stopped) => Exit::Clean,
+        Some(End::Rival(text)) => Exit::Rival(text),
+        Some(End::Fatal(text)) => Exit::Fatal(text),
+        None => Exit::Fatal("the committer has panicked".to_owned()),
+    }
+}
+
+/// Waits for a thread, but not for ever: a consumer that was fenced may hang when it is closed.
+async fn close(thread: std::thread::JoinHandle<()>) {
+    let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
+    match tokio::time::timeout(CLOSE, joined).await {
+        Ok(Ok(true)) => {}
+        Ok(_) => tracing::error!("a thread has panicked"),
+        Err(_) => tracing::warn!("a client did not close in time; the process ends without it"),
+    }
+}
+
+/// Waits for the broker, and for the topics we do not own.
+async fn prepare(config: &Config, status: &Status, count_error: &CountError) -> Result<Found, Failure> {
+    let mut wait = Duration::from_millis(200);
+    loop {
+        match topics::prepare(config, count_error).await {
+            Ok(found) => {
+                status.prepared();
+                return Ok(found);
+            }
+            Err(Failure::Fatal(text)) => return Err(Failure::Fatal(text)),
+            Err(failure) => {
+                status.trouble(&failure.to_string());
+                tracing::warn!(%failure, "waiting for kafka");
+                tokio::time::sleep(wait).await;
+                wait = (2 * wait).min(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+fn lane_settings(config: &Config, found: &Found) -> lane::Settings {
+    lane::Settings {
+        decoder: config.input.decoder.clone(),
+        align: align::Settings {
+            merge: matches!(config.input.decoder.format, crate::wire::decoder::Format::JsonLong { .. }),
+            interval: config.input.interval,
+        },
+        detector: Arc::clone(&config.detector),
+        name: config.name.clone(),
+        scores: config.output.scores.is_some(),
+        probation_rows: config.state.probation_rows as usize,
+        max_entities: config.state.max_entities,
+        max_dead_letter: found.max_dead_letter,
+        max_snapshot: found.max_snapshot,
+        snapshot_interval: config.state.snapshot_interval,
+        max_lateness: config.input.max_lateness,
+        late: config.input.late,
+        snapshots_lead: config.kafka.delivery == Delivery::AtLeastOnce,
+    }
+}
+
+/// The worker threads: a lane stays with one of them.
+#[derive(Clone)]
+pub struct Workers {
+    inboxes: Vec<Sender<Work>>,
+    lanes: Arc<Mutex<BTreeMap<PartitionId, (usize, Backlog)>>>,
+}
+
+impl Workers {
+    fn start() -> Self {
+        let n = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let start = |_| {
+            let (sender, inbox) = channel();
+            std::thread::spawn(move || worker::run(&inbox));
+            sender
+        };
+        Self { inboxes: (0..n).map(start).collect(), lanes: Arc::default() }
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, BTreeMap<PartitionId, (usize, Backlog)>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a new lane to the worker that has the fewest.
+    fn adopt(&self, lane: PartitionId, backlog: Backlog) {
+        let mut lanes = self.lanes();
+        let load = |worker: &usize| lanes.values().filter(|(of, _)| of == worker).count();
+        let worker = match lanes.get(&lane) {
+            Some((worker, _)) => *worker,
+            None => (0..self.inboxes.len()).min_by_key(load).unwrap_or(0),
+        };
+        lanes.insert(lane, (worker, backlog));
+    }
+
+    fn backlog(&self, lane: &PartitionId) -> Backlog {
+        self.lanes().get(lane).map(|(_, backlog)| Arc::clone(backlog)).unwrap_or_default()
+    }
+
+    /// Work for a lane; nothing if it has no worker.
+    fn send(&self, lane: &PartitionId, work: Work) {
+        if let Some((worker, _)) = self.lanes().get(lane) {
+            // A worker ends when the last of us is gone.
+            let _ = self.inboxes[*worker].send(work);
+        }
+    }
+
+    fn send_all(&self, work: impl Fn() -> Work) {
+        self.inboxes.iter().for_each(|inbox| drop(inbox.send(work())));
+    }
+
+    /// The parts of these lanes, cut at the same time.
+    fn cut(&self, lanes: &[PartitionId], now: Duration, all: bool) -> Vec<Part> {
+        committer::gather(lanes, |lane, parts| {
+            self.send(lane, Work::Cut { lanes: vec![lane.clone()], now, all, parts })
+        })
+    }
+}
+
+/// Loads the configuration again from where it came.
+///
+/// # Errors
+/// Every mistake in it, as text.
+pub fn load(file: Option<&std::path::Path>) -> Result<Config, String> {
+    let source = file.map_or(Source::Default, Source::File);
+    Config::load(source, std::env::vars()).map_err(|errors| errors.to_string())
+}

@@ -1,0 +1,44 @@
+//! SIGHUP, or a changed config file: new rules without forgetting anything learned. A bad file is refused whole.
+
+use super::committer::Event;
+use super::status::Status;
+use crate::config::Config;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Runs as long as the daemon.
+pub async fn watch(config: Arc<Config>, file: Option<PathBuf>, status: Arc<Status>, events: Sender<Event>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let read = |file: &Option<PathBuf>| file.as_ref().and_then(|file| std::fs::read(file).ok());
+    let mut content = read(&file);
+    status.metrics.config_reload_ok.set(1);
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        let now = read(&file);
+        if !asked && (now == content || now.is_none()) {
+            continue;
+        }
+        content = now;
+        let loaded =
+            super::load(file.as_deref()).and_then(|new| config.reload(&new).map_err(|errors| errors.to_string()));
+        let taken = loaded.is_ok();
+        match loaded {
+            Ok(rulebook) => {
+                tracing::info!("the config was read again: new rules from the next epoch on");
+                let _ = events.send(Event::Rules(Arc::new(rulebook)));
+            }
+            Err(errors) => tracing::error!(errors, "the changed config is refused; the old one stays"),
+        }
+        status.metrics.config_reload_ok.set(i64::from(taken));
+        status.metrics.config_reloads.with_label_values(&[if taken { "ok" } else { "refused" }]).inc();
+    }
+}

@@ -1,0 +1,184 @@
+//! What the daemon's threads tell of themselves: metrics, and the checks behind readiness.
+
+use crate::kafka::consumer::unix_millis;
+use crate::kafka::failure::Failure;
+use crate::lane::Part;
+use crate::lane::record::PartitionId;
+use crate::lane::recovery::Report;
+use crate::lane::tally::Tally;
+use crate::metrics::Metrics;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A poll or commit longer ago than this is no progress.
+const STALE: Duration = Duration::from_secs(30);
+
+/// One check of readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What is looked at.
+    pub name: &'static str,
+    /// Is it well?
+    pub ok: bool,
+    /// Why not, or what there is to know.
+    pub reason: String,
+}
+
+struct State {
+    lanes: (usize, usize),
+    last_poll: Option<Instant>,
+    /// What stands in the way of commits, since when.
+    trouble: Option<String>,
+    prepared: bool,
+    stopping: bool,
+}
+
+/// Shared by all threads.
+pub struct Status {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+impl Status {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let state = State { lanes: (0, 0), last_poll: None, trouble: None, prepared: false, stopping: false };
+        Self { metrics, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topics are there.
+    pub fn prepared(&self) {
+        let mut state = self.state();
+        state.prepared = true;
+        state.trouble = None;
+    }
+
+    /// Something stands in the way.
+    pub fn trouble(&self, why: &str) {
+        self.state().trouble = Some(why.to_owned());
+    }
+
+    /// We are about to leave.
+    pub fn stopping(&self) {
+        self.state().stopping = true;
+    }
+
+    /// The consumer has polled.
+    pub fn polled(&self, now: SystemTime) {
+        self.metrics.last_poll.set(unix_millis(now) as f64 / 1000.0);
+        self.state().last_poll = Some(Instant::now());
+    }
+
+    /// So many lanes are ours, so many of them live.
+    pub fn lanes(&self, assigned: usize, live: usize) {
+        self.state().lanes = (assigned, live);
+        self.metrics.lanes.with_label_values(&["live"]).set(live as i64);
+        self.metrics.lanes.with_label_values(&["recovering"]).set((assigned - live) as i64);
+    }
+
+    /// Counts a rebalance.
+    pub fn count_rebalance(&self, kind: &str) {
+        self.metrics.rebalances.with_label_values(&[kind]).inc();
+    }
+
+    /// A producer was replaced.
+    pub fn count_renewal(&self) {
+        self.metrics.producer_renewals.inc();
+    }
+
+    /// The log did not reach back far enough.
+    pub fn count_gap(&self) {
+        self.metrics.recoveries.with_label_values(&["truncated_log"]).inc();
+    }
+
+    /// Adds what lanes counted.
+    pub fn add(&self, tally: &Tally) {
+        self.metrics.add(tally);
+    }
+
+    /// An epoch is durable.
+    pub fn committed(&self, took: Duration, now: SystemTime, parts: &[Part]) {
+        self.state().trouble = None;
+        self.metrics.commits.with_label_values(&["ok"]).inc();
+        self.metrics.commit_seconds.observe(took.as_secs_f64());
+        let now = unix_millis(now);
+        for written in parts.iter().flat_map(|part| &part.effects.alert_times) {
+            self.metrics.alert_latency.observe((now - written).max(0) as f64 / 1000.0);
+        }
+    }
+
+    /// An epoch was not, or nobody knows.
+    pub fn failed(&self, failure: &Failure) {
+        let outcome = match failure {
+            Failure::Retriable(_) => "retriable",
+            Failure::Unknown(_) | Failure::Fatal(_) => "unknown",
+            Failure::Fenced(_) => "fenced",
+        };
+        self.metrics.commits.with_label_values(&[outcome]).inc();
+        self.trouble(&failure.to_string());
+    }
+
+    /// A lane was restored.
+    pub fn recovered(&self, report: &Report, replayed: u64, took: Duration) {
+        let outcomes = [
+            ("restored", report.restored),
+            ("corrupt", report.corrupt),
+            ("foreign_version", report.foreign_version),
+            ("other_shape", report.other_shape),
+            ("torn", report.torn),
+        ];
+        for (outcome, n) in outcomes {
+            self.metrics.recoveries.with_label_values(&[outcome]).inc_by(n);
+        }
+        self.metrics.recovered_rows.inc_by(replayed);
+        self.metrics.recovery_seconds.observe(took.as_secs_f64());
+        self.metrics.replay_divergence.inc_by(u64::from(report.diverged));
+    }
+
+    /// A lane is gone: so is its lag.
+    pub fn forget_lane(&self, lane: &PartitionId) {
+        self.metrics.lag(lane, None);
+    }
+
+    /// Sets the gauges of the entities and open alerts, summed over the lanes.
+    pub fn census(&self, states: &BTreeMap<&'static str, i64>, open: [i64; 3]) {
+        for state in crate::metrics::STATES {
+            self.metrics.entities.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0));
+        }
+        for (severity, n) in crate::metrics::SEVERITIES.into_iter().zip(open) {
+            self.metrics.alerts_open.with_label_values(&[severity]).set(n);
+        }
+    }
+
+    /// Readiness, check by check.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        let state = self.state();
+        let (assigned, live) = state.lanes;
+        let polled = state.last_poll.is_some_and(|at| at.elapsed() < STALE);
+        let check = |name, ok, reason: String| Check { name, ok, reason };
+        vec![
+            check("running", !state.stopping, if state.stopping { "stopping".to_owned() } else { String::new() }),
+            check(
+                "topics",
+                state.prepared,
+                if state.prepared { String::new() } else { state.trouble.clone().unwrap_or_default() },
+            ),
+            check(
+                "polling",
+                polled,
+                if polled { String::new() } else { "the consumer has not polled lately".to_owned() },
+            ),
+            check("lanes", assigned == live, format!("{live} of {assigned} assigned partitions are live")),
+            check("committing", state.trouble.is_none(), state.trouble.clone().unwrap_or_default()),
+        ]
+    }
+}

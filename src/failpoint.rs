@@ -1,0 +1,21 @@
+//! Named places to die, for the tests of the protocol (feature `failpoints`). Without the feature nothing is left of them.
+
+/// Kills the process (SIGKILL: no destructor, no goodbye) if the environment's `OFFKEY_CRASH_AT` is this name, or `name:n` at
+/// the n-th time.
+#[cfg(feature = "failpoints")]
+pub fn crash_at(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    let Ok(wanted) = std::env::var("OFFKEY_CRASH_AT") else { return };
+    let (wanted, times) =
+        wanted.split_once(':').map_or((wanted.as_str(), 1), |(name, times)| (name, times.parse().unwrap_or(1)));
+    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == times {
+        let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+        std::thread::sleep(std::time::Duration::from_secs(60));
+    }
+}
+
+/// Nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn crash_at(_name: &str) {}

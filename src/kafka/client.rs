@@ -1,0 +1,112 @@
+//! What librdkafka calls back: errors to count, logs to pass on, rebalances to answer.
+
+use super::{lanes_of, list_of};
+use crate::lane::record::PartitionId;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Something the group did with our partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalance {
+    /// They are ours; they are paused until their lanes are live.
+    Assigned(Vec<PartitionId>),
+    /// They are to be given up; the group waits for our acknowledgement.
+    Revoked(Vec<PartitionId>),
+    /// They are somebody else's already.
+    Lost(Vec<PartitionId>),
+}
+
+/// Counts an error of a client: kind by code.
+pub type CountError = Arc<dyn Fn(&KafkaError) + Send + Sync>;
+
+/// The consumer's context: assigns are acknowledged at once (a waiting one pauses everything), a plain revoke waits for the
+/// lanes, a lost one cannot.
+pub struct GroupContext {
+    events: Mutex<Vec<Rebalance>>,
+    closing: AtomicBool,
+    count_error: CountError,
+}
+
+impl GroupContext {
+    /// Counts errors by `count_error`.
+    #[must_use]
+    pub fn new(count_error: CountError) -> Self {
+        Self { events: Mutex::default(), closing: AtomicBool::new(false), count_error }
+    }
+
+    /// What happened since the last call. To be called behind every poll.
+    pub fn take_events(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on every revoke is acknowledged at once: a consumer that is dropped waits for it.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    fn note(&self, event: Rebalance) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        (self.count_error)(&error);
+        tracing::warn!(%error, reason, "the consumer met an error");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let lanes = lanes_of(list);
+        let closing = self.closing.load(Ordering::SeqCst);
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // The position is set when the lane is live; until then nothing may be fetched.
+            let _ = list.set_all_offsets(Offset::End);
+            answer(consumer.incremental_assign(list), "assign");
+            if !lanes.is_empty() {
+                answer(consumer.pause(&list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)))), "pause");
+            }
+            self.note(Rebalance::Assigned(lanes));
+            return;
+        }
+        let lost = consumer.assignment_lost();
+        if lost || closing {
+            if !closing && matches!(consumer.rebalance_protocol(), RebalanceProtocol::Eager) {
+                answer(consumer.unassign(), "unassign");
+            } else {
+                answer(consumer.incremental_unassign(list), "unassign");
+            }
+            self.note(if lost { Rebalance::Lost(lanes) } else { Rebalance::Revoked(lanes) });
+            return;
+        }
+        self.note(Rebalance::Revoked(lanes));
+    }
+}
+
+fn answer(result: Result<(), KafkaError>, what: &'static str) {
+    if let Err(error) = result {
+        tracing::warn!(%error, what, "a rebalance could not be answered");
+    }
+}
+
+/// The context of every other client.
+#[derive(Clone)]
+pub struct PlainContext {
+    /// Counts errors.
+    pub count_error: CountError,
+}
+
+impl ClientContext for PlainContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        (self.count_error)(&error);
+        tracing::warn!(%error, reason, "a client met an error");
+    }
+}
+
+impl ConsumerContext for PlainContext {}

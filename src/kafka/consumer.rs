@@ -1,0 +1,323 @@
+//! The thread that polls: it does nothing else and never waits, so that the group never misses us. Records go to the workers in
+//! batches; a lane that has too much before it is paused.
+
+use super::client::{GroupContext, Rebalance};
+use super::failure::Failure;
+use super::{client_config, list_of};
+use crate::config::Kafka;
+use crate::lane::record::{PartitionId, Record};
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::Offset;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Bytes before a lane above which its partition is paused.
+const HIGH: usize = 16 << 20;
+/// And below which it is resumed: far apart, for a pause throws prefetched records away.
+const LOW: usize = HIGH / 4;
+/// Records of a batch at most.
+const BATCH: usize = 1024;
+/// Bytes of a batch at most.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Records of one partition in one arena.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    records: Vec<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Option<Range<usize>>,
+    payload: Option<Range<usize>>,
+}
+
+impl Batch {
+    /// Copies a record in.
+    pub fn push(&mut self, message: &BorrowedMessage<'_>) {
+        let mut copy = |bytes: Option<&[u8]>| {
+            bytes.map(|bytes| {
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(bytes);
+                start..self.bytes.len()
+            })
+        };
+        let (key, payload) = (copy(message.key()), copy(message.payload()));
+        self.records.push(Kept {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key,
+            payload,
+        });
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        self.records.iter().map(|kept| Record {
+            offset: kept.offset,
+            timestamp_ms: kept.timestamp_ms,
+            key: kept.key.clone().map(|key| &self.bytes[key]),
+            payload: kept.payload.clone().map(|payload| &self.bytes[payload]),
+        })
+    }
+
+    /// Bytes it takes, a record's own room included.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.records.len() * size_of::<Kept>()
+    }
+
+    /// Is it worth sending on?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.records.len() >= BATCH || self.bytes.len() >= BATCH_BYTES
+    }
+
+    /// Nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// Bytes before a lane: the poller adds, its worker takes away.
+pub type Backlog = Arc<AtomicUsize>;
+
+/// What the poller is told.
+pub enum Order {
+    /// A lane is live: read on from this offset.
+    GoLive(PartitionId, i64, Backlog),
+    /// The lanes of a revoke are committed and gone.
+    AckRevoke(Vec<PartitionId>),
+    /// Read no more: the end is near. Polling goes on.
+    PauseAll,
+    /// Leave.
+    Close,
+}
+
+/// What the poller tells.
+pub enum Event {
+    /// The group gave or took partitions.
+    Rebalance(Rebalance),
+    /// The consumer is of no more use.
+    Failed(Failure),
+}
+
+/// How records leave the poller, and what it tells.
+pub struct Outlets<'a> {
+    /// A batch of a partition.
+    pub batch: &'a mut dyn FnMut(&PartitionId, Batch),
+    /// An event.
+    pub event: &'a mut dyn FnMut(Event),
+    /// It has polled: for the metric, and for liveness.
+    pub polled: &'a dyn Fn(SystemTime),
+}
+
+/// The consumer of the group.
+pub struct Consumer {
+    inner: BaseConsumer<GroupContext>,
+}
+
+impl Consumer {
+    /// Creates it and joins the group.
+    ///
+    /// # Errors
+    /// Properties that librdkafka does not take.
+    pub fn join(kafka: &Kafka, topics: &[String], context: GroupContext) -> Result<Self, Failure> {
+        let inner: BaseConsumer<GroupContext> = client_config(&kafka.consumer)
+            .create_with_context(context)
+            .map_err(|error| Failure::Fatal(error.to_string()))?;
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        inner.subscribe(&topics).map_err(|error| Failure::Fatal(error.to_string()))?;
+        Ok(Self { inner })
+    }
+
+    /// Who we are in the group now: to be taken when an epoch is cut.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.inner.group_metadata()
+    }
+
+    /// Commits offsets without a transaction, and waits for the broker's answer.
+    ///
+    /// # Errors
+    /// Retriable, or the group has moved on.
+    pub fn commit(&self, commits: &[super::producer::Commit]) -> Result<(), Failure> {
+        let list = super::producer::offsets(commits)?;
+        self.inner.commit(&list, rdkafka::consumer::CommitMode::Sync).map_err(|error| Failure::of_query(&error))
+    }
+
+    /// Newest offset of a partition that the consumer has heard of.
+    #[must_use]
+    pub fn high_watermark(&self, lane: &PartitionId) -> Option<i64> {
+        self.inner.fetch_watermarks(&lane.topic, lane.partition, Duration::from_secs(1)).ok().map(|(_, high)| high)
+    }
+
+    /// Polls until it is told to close. Runs on a thread of its own.
+    pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
+        let mut poller = Poller { consumer: &self.inner, lanes: BTreeMap::new(), current: None, stopped: false };
+        loop {
+            loop {
+                match orders.try_recv() {
+                    Ok(Order::Close) | Err(TryRecvError::Disconnected) => return self.close(),
+                    Ok(order) => poller.obey(order),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            poller.poll_some(outlets);
+            (outlets.polled)(SystemTime::now());
+            for event in self.inner.context().take_events() {
+                poller.follow(&event);
+                (outlets.event)(Event::Rebalance(event));
+            }
+            poller.resume_drained();
+        }
+    }
+
+    fn close(&self) {
+        self.inner.context().close();
+        self.inner.unsubscribe();
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until && self.inner.assignment().is_ok_and(|list| list.count() > 0) {
+            let _ = self.inner.poll(Duration::from_millis(50));
+        }
+    }
+}
+
+struct Lane {
+    backlog: Backlog,
+    batch: Batch,
+    paused: bool,
+}
+
+struct Poller<'a> {
+    consumer: &'a BaseConsumer<GroupContext>,
+    lanes: BTreeMap<PartitionId, Lane>,
+    /// The partition of the last record: records come in runs.
+    current: Option<PartitionId>,
+    stopped: bool,
+}
+
+impl Poller<'_> {
+    /// One wait for a record, then all that are there, up to the time a batch may wait.
+    fn poll_some(&mut self, outlets: &mut Outlets<'_>) {
+        let mut wait = Duration::from_millis(20);
+        let until = Instant::now() + Duration::from_millis(20);
+        loop {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => self.take(&message, outlets),
+                Some(Err(error)) => match Failure::of_poll(&error) {
+                    failure @ (Failure::Fenced(_) | Failure::Fatal(_)) => {
+                        return (outlets.event)(Event::Failed(failure));
+                    }
+                    Failure::Retriable(_) | Failure::Unknown(_) => {
+                        tracing::debug!(%error, "polling goes on after an error")
+                    }
+                },
+                None => break,
+            }
+            wait = Duration::ZERO;
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        for (id, lane) in &mut self.lanes {
+            lane.flush(id, outlets);
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>, outlets: &mut Outlets<'_>) {
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|id| id.partition == message.partition() && &*id.topic == message.topic());
+        if !same {
+            self.current = Some(PartitionId { topic: message.topic().into(), partition: message.partition() });
+        }
+        let Some(id) = &self.current else { return };
+        // A record of a lane that is gone: its next owner reads it.
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        lane.batch.push(message);
+        if lane.batch.is_full() {
+            lane.flush(id, outlets);
+            if !lane.paused && lane.backlog.load(Ordering::Relaxed) > HIGH {
+                lane.paused = true;
+                note(self.consumer.pause(&list_of([(id, Offset::Invalid)])), "pause");
+            }
+        }
+    }
+
+    fn resume_drained(&mut self) {
+        if self.stopped {
+            return;
+        }
+        for (id, lane) in &mut self.lanes {
+            if lane.paused && lane.backlog.load(Ordering::Relaxed) < LOW {
+                lane.paused = false;
+                note(self.consumer.resume(&list_of([(id, Offset::Invalid)])), "resume");
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::GoLive(id, offset, backlog) => {
+                note(self.consumer.seek(&id.topic, id.partition, Offset::Offset(offset), Duration::ZERO), "seek");
+                if !self.stopped {
+                    note(self.consumer.resume(&list_of([(&id, Offset::Invalid)])), "resume");
+                }
+                self.lanes.insert(id, Lane { backlog, batch: Batch::default(), paused: false });
+            }
+            Order::AckRevoke(ids) => {
+                ids.iter().for_each(|id| drop(self.lanes.remove(id)));
+                note(
+                    self.consumer.incremental_unassign(&list_of(ids.iter().map(|id| (id, Offset::Invalid)))),
+                    "unassign",
+                );
+            }
+            Order::PauseAll => {
+                self.stopped = true;
+                note(self.consumer.pause(&list_of(self.lanes.keys().map(|id| (id, Offset::Invalid)))), "pause");
+            }
+            Order::Close => {}
+        }
+    }
+
+    fn follow(&mut self, event: &Rebalance) {
+        match event {
+            Rebalance::Lost(ids) | Rebalance::Revoked(ids) => ids.iter().for_each(|id| drop(self.lanes.remove(id))),
+            Rebalance::Assigned(_) => {}
+        }
+    }
+}
+
+impl Lane {
+    fn flush(&mut self, id: &PartitionId, outlets: &mut Outlets<'_>) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.backlog.fetch_add(batch.size(), Ordering::Relaxed);
+            (outlets.batch)(id, batch);
+        }
+    }
+}
+
+fn note(result: Result<(), rdkafka::error::KafkaError>, what: &'static str) {
+    if let Err(error) = result {
+        tracing::warn!(%error, what, "the consumer refused an order");
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn unix_millis(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

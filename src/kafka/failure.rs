@@ -1,0 +1,69 @@
+//! What an error of librdkafka means for us: the only place that knows its codes.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::fmt;
+
+/// What to do about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may pass: wait and try again.
+    Retriable(String),
+    /// Whether it was done is not known: a new producer, a look at what was committed, then again or forget.
+    Unknown(String),
+    /// Another instance runs under our name.
+    Fenced(String),
+    /// No waiting helps.
+    Fatal(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retriable(text) | Self::Unknown(text) | Self::Fenced(text) | Self::Fatal(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    /// Of a call that changes nothing: it may be tried again.
+    #[must_use]
+    pub fn of_query(error: &KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
+            ) => Self::Fatal(error.to_string()),
+            Some(_) | None => Self::Retriable(error.to_string()),
+        }
+    }
+
+    /// Of a call of the transactional producer.
+    #[must_use]
+    pub fn of_transaction(error: &KafkaError) -> Self {
+        let text = error.to_string();
+        match error {
+            KafkaError::Transaction(inner) if inner.is_retriable() => Self::Retriable(text),
+            KafkaError::Transaction(inner) if inner.is_fatal() => match inner.code() {
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch => Self::Fenced(text),
+                _ => Self::Unknown(text),
+            },
+            _ => Self::Unknown(text),
+        }
+    }
+
+    /// Of polling the consumer: most pass by themselves.
+    #[must_use]
+    pub fn of_poll(error: &KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::FencedInstanceId) => Self::Fenced(error.to_string()),
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::UnreleasedInstanceId) => Self::Fatal(error.to_string()),
+            Some(_) | None => Self::of_query(error),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One epoch to the broker: in one transaction, or, without transactions, acknowledged outputs before snapshots before offsets.
+//!
+//! KIP-98, KIP-447. The client speaks an older protocol than KIP-890 part 2, with which a delayed request of one transaction can
+//! land in the next. Hence one strike: whatever was not promptly Ok ends the producer, and a new one fences what is under way.
+
+use super::client::{CountError, PlainContext};
+use super::failure::Failure;
+use super::{client_config, list_of};
+use crate::config::{Delivery, Kafka};
+use crate::lane::effects::{Effects, Output, Stream};
+use crate::lane::record::PartitionId;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A retry of librdkafka never comes before 0.8 x `retry.backoff.ms` (400 ms): what took less was not retried.
+const PROMPT: Duration = Duration::from_millis(280);
+
+/// An offset to commit with its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Whose.
+    pub lane: PartitionId,
+    /// Next offset to read.
+    pub offset: i64,
+    /// What is committed beside it.
+    pub metadata: String,
+}
+
+/// Names of the topics that outputs go to.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Alerts.
+    pub alerts: String,
+    /// Scores, if any.
+    pub scores: Option<String>,
+    /// Dead letters.
+    pub dead_letters: String,
+    /// State.
+    pub state: String,
+}
+
+impl Topics {
+    fn of(&self, stream: Stream) -> Option<&str> {
+        match stream {
+            Stream::Alerts => Some(&self.alerts),
+            Stream::Scores => self.scores.as_deref(),
+            Stream::DeadLetters => Some(&self.dead_letters),
+            Stream::State => Some(&self.state),
+        }
+    }
+}
+
+struct Context {
+    plain: PlainContext,
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.plain.error(error, reason);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+        }
+    }
+}
+
+/// A producer that lives until its first strike.
+pub struct Producer {
+    inner: BaseProducer<Context>,
+    failed: Arc<Mutex<Option<String>>>,
+    transactional: bool,
+    timeout: Duration,
+    topics: Topics,
+}
+
+impl Producer {
+    /// Creates it and, with transactions, fences every older one of the same name.
+    ///
+    /// # Errors
+    /// The broker is away, or refuses us.
+    pub fn start(kafka: &Kafka, topics: &Topics, count_error: &CountError) -> Result<Self, Failure> {
+        let failed = Arc::new(Mutex::new(None));
+        let context =
+            Context { plain: PlainContext { count_error: Arc::clone(count_error) }, failed: Arc::clone(&failed) };
+        let inner: BaseProducer<Context> = client_config(&kafka.producer)
+            .create_with_context(context)
+            .map_err(|error| Failure::Fatal(error.to_string()))?;
+        let transactional = kafka.delivery == Delivery::ExactlyOnce;
+        // Without known brokers the first look for a coordinator waits half a second.
+        inner
+            .client()
+            .fetch_metadata(Some(&topics.alerts), Duration::from_secs(5))
+            .map_err(|error| Failure::of_query(&error))?;
+        if transactional {
+            inner.init_transactions(Duration::from_secs(10)).map_err(|error| match Failure::of_query(&error) {
+                Failure::Fatal(text) => Failure::Fatal(text),
+                _ => Failure::of_transaction(&error),
+            })?;
+        }
+        Ok(Self { inner, failed, transactional, timeout: kafka.transaction_timeout, topics: topics.clone() })
+    }
+
+    /// Sends everything and commits. `Ok(true)`: promptly; `Ok(false)`: done, but this producer must not be used again.
+    /// `commits` may be empty for a barrier alone. In at-least-once mode the caller commits the offsets afterwards.
+    ///
+    /// # Errors
+    /// Nothing is certain but that this producer must not be used again.
+    pub fn commit(
+        &self,
+        effects: &[&Effects],
+        commits: &[Commit],
+        group: Option<&ConsumerGroupMetadata>,
+    ) -> Result<bool, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let outputs = || effects.iter().flat_map(|effects| effects.outputs());
+        if !self.transactional {
+            let is_state = |output: &Output<'_>| output.stream == Stream::State;
+            self.send_all(outputs().filter(|output| !is_state(output)), deadline)?;
+            self.send_all(outputs().filter(is_state), deadline)?;
+            return Ok(true);
+        }
+        crate::failpoint::crash_at("begin");
+        self.inner.begin_transaction().map_err(|error| Failure::of_transaction(&error))?;
+        self.send_all(outputs(), deadline)?;
+        crate::failpoint::crash_at("after_drain");
+        let mut prompt = true;
+        if let Some(group) = group.filter(|_| !commits.is_empty()) {
+            let list = offsets(commits)?;
+            prompt &=
+                self.timed(deadline, || self.inner.send_offsets_to_transaction(&list, group, Duration::from_secs(5)))?;
+        }
+        crate::failpoint::crash_at("after_send_offsets");
+        prompt &= self.timed(deadline, || self.inner.commit_transaction(Duration::from_secs(5)))?;
+        crate::failpoint::crash_at("after_commit");
+        Ok(prompt)
+    }
+
+    /// Calls until it is done, with the same arguments. True: at the first call, and before any retry could have been sent.
+    fn timed(&self, deadline: Instant, call: impl Fn() -> Result<(), KafkaError>) -> Result<bool, Failure> {
+        let started = Instant::now();
+        loop {
+            match call() {
+                Ok(()) => return Ok(started.elapsed() < PROMPT),
+                Err(error) => match Failure::of_transaction(&error) {
+                    Failure::Retriable(_) if Instant::now() < deadline => self.inner.poll(Duration::from_millis(10)),
+                    Failure::Retriable(text) => return Err(Failure::Unknown(text)),
+                    failure => return Err(failure),
+                },
+            }
+        }
+    }
+
+    /// Sends and waits until every record is acknowledged. Polls itself: `flush` waits in steps of 100 ms.
+    fn send_all<'a>(&self, outputs: impl Iterator<Item = Output<'a>>, deadline: Instant) -> Result<(), Failure> {
+        for (n, output) in outputs.enumerate() {
+            if n == 1 {
+                crate::failpoint::crash_at("mid_send");
+            }
+            self.send(&output, deadline)?;
+        }
+        while self.inner.in_flight_count() > 0 {
+            self.inner.poll(Duration::from_millis(1));
+            self.check(deadline)?;
+        }
+        self.check(deadline)
+    }
+
+    fn check(&self, deadline: Instant) -> Result<(), Failure> {
+        if let Some(text) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(Failure::Unknown(text));
+        }
+        if self.inner.in_flight_count() > 0 && Instant::now() >= deadline {
+            return Err(Failure::Unknown("not every record of the epoch was acknowledged in time".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn send(&self, output: &Output<'_>, deadline: Instant) -> Result<(), Failure> {
+        let Some(topic) = self.topics.of(output.stream) else { return Ok(()) };
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in output.headers() {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(output.key).headers(headers);
+        record.payload = output.value;
+        record.partition = output.partition;
+        loop {
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.inner.poll(Duration::from_millis(1));
+                    self.check(deadline)?;
+                    record = back;
+                }
+                // The transaction would stay healthy, and commit without this record.
+                Err((error, _)) => return Err(Failure::Unknown(error.to_string())),
+            }
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // A record that never leaves the queue would hold the drop up.
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+        self.inner.poll(Duration::from_millis(1));
+    }
+}
+
+/// As librdkafka wants them.
+///
+/// # Errors
+/// Metadata with a zero byte in it.
+pub fn offsets(commits: &[Commit]) -> Result<TopicPartitionList, Failure> {
+    let list = list_of(commits.iter().map(|commit| (&commit.lane, Offset::Offset(commit.offset))));
+    for (mut element, commit) in list.elements().into_iter().zip(commits) {
+        element.set_metadata(&commit.metadata);
+    }
+    Ok(list)
+}

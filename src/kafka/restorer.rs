@@ -1,0 +1,139 @@
+//! Reading what was: committed offsets, the state topic up to our barrier, the input again. A second consumer without a
+//! subscription, so that the group's position is never moved.
+
+use super::client::{CountError, PlainContext};
+use super::failure::Failure;
+use super::{client_config, list_of};
+use crate::config::Kafka;
+use crate::lane::record::PartitionId;
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::Offset;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CALL: Duration = Duration::from_secs(5);
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Next offset to read.
+    pub offset: i64,
+    /// What was committed beside it.
+    pub metadata: String,
+}
+
+/// A consumer that reads where it is told.
+pub struct Restorer {
+    inner: BaseConsumer<PlainContext>,
+}
+
+impl Restorer {
+    /// Creates it.
+    ///
+    /// # Errors
+    /// Properties that librdkafka does not take.
+    pub fn new(kafka: &Kafka, count_error: &CountError) -> Result<Self, Failure> {
+        let context = PlainContext { count_error: Arc::clone(count_error) };
+        let inner = client_config(&kafka.restorer)
+            .create_with_context(context)
+            .map_err(|error| Failure::Fatal(error.to_string()))?;
+        Ok(Self { inner })
+    }
+
+    /// What the group has committed. While a transaction with an offset of such a partition is pending, this fails as
+    /// retriable after five seconds.
+    ///
+    /// # Errors
+    /// Retriable, or we may not ask.
+    pub fn committed(&self, lanes: &[PartitionId]) -> Result<BTreeMap<PartitionId, Option<Committed>>, Failure> {
+        let list = list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)));
+        let found = self.inner.committed_offsets(list, CALL).map_err(|error| Failure::of_query(&error))?;
+        let mut committed = BTreeMap::new();
+        for element in found.elements() {
+            element.error().map_err(|error| Failure::of_query(&error))?;
+            let lane = PartitionId { topic: element.topic().into(), partition: element.partition() };
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(Committed { offset, metadata: element.metadata().to_owned() }),
+                _ => None,
+            };
+            committed.insert(lane, offset);
+        }
+        Ok(committed)
+    }
+
+    /// First offset and the one after the last of a partition (for a read_committed client: the last stable one).
+    ///
+    /// # Errors
+    /// Retriable, or we may not ask.
+    pub fn watermarks(&self, lane: &PartitionId) -> Result<(i64, i64), Failure> {
+        self.inner.fetch_watermarks(&lane.topic, lane.partition, CALL).map_err(|error| Failure::of_query(&error))
+    }
+
+    /// First offset whose record is not older than `millis`; the end if there is none.
+    ///
+    /// # Errors
+    /// Retriable, or we may not ask.
+    pub fn offset_at(&self, lane: &PartitionId, millis: i64) -> Result<i64, Failure> {
+        let list = list_of([(lane, Offset::Offset(millis))]);
+        let found = self.inner.offsets_for_times(list, CALL).map_err(|error| Failure::of_query(&error))?;
+        match found.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            _ => self.watermarks(lane).map(|(_, high)| high),
+        }
+    }
+
+    /// Reads these partitions from these offsets, and gives each record to `take` until it says that its partition is done;
+    /// returns when all are. `cancelled` ends it early, as does an error of `take`.
+    ///
+    /// # Errors
+    /// Retriable.
+    pub fn read(
+        &self,
+        from: &BTreeMap<PartitionId, i64>,
+        mut take: impl FnMut(&PartitionId, &BorrowedMessage<'_>) -> bool,
+        mut idle: impl FnMut(&PartitionId, i64) -> bool,
+        cancelled: impl Fn() -> bool,
+    ) -> Result<(), Failure> {
+        let mut open: BTreeMap<PartitionId, i64> = from.clone();
+        for topic in open.keys().map(|lane| Arc::clone(&lane.topic)).collect::<std::collections::BTreeSet<_>>() {
+            // Without a known leader the first fetch waits half a second.
+            self.inner.fetch_metadata(Some(&topic), CALL).map_err(|error| Failure::of_query(&error))?;
+        }
+        self.inner
+            .assign(&list_of(open.iter().map(|(lane, offset)| (lane, Offset::Offset(*offset)))))
+            .map_err(|error| Failure::of_query(&error))?;
+        while !open.is_empty() && !cancelled() {
+            let message = match self.inner.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "restoring goes on after an error");
+                    continue;
+                }
+                None => {
+                    // A log whose tail was compacted away, or holds only control records, ends without a record.
+                    open.retain(|lane, _| {
+                        let position = self.position(lane);
+                        !position.is_some_and(|position| idle(lane, position))
+                    });
+                    continue;
+                }
+            };
+            let lane = PartitionId { topic: message.topic().into(), partition: message.partition() };
+            if open.contains_key(&lane) && take(&lane, &message) {
+                open.remove(&lane);
+            }
+        }
+        self.inner.unassign().map_err(|error| Failure::of_query(&error))
+    }
+
+    fn position(&self, lane: &PartitionId) -> Option<i64> {
+        let list = self.inner.position().ok()?;
+        match list.find_partition(&lane.topic, lane.partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! One entity of a lane: on probation until it has shown a few rows, then a detector; and both as a snapshot.
+
+use crate::detector::row::{EventTime, Row};
+use crate::detector::rules::Rules;
+use crate::detector::schema::{MAX_CHANNELS, Schema};
+use crate::detector::snapshot::{self, SnapshotError};
+use crate::detector::{Detector, Outcome, Scratch, Settings};
+use crate::lane::align::{Aligner, Kept};
+use crate::lane::rulebook::Rulebook;
+use crate::wire::channels::{ChannelId, Channels};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// No slot: the schema does not have this channel.
+const NONE: u16 = u16::MAX;
+
+/// What has been learned of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// A few rows, by the names of their channels. A flood of new keys costs no more than this.
+    Probation(Vec<KeptRow>),
+    /// A detector.
+    Trained(Box<Detector>),
+}
+
+/// A row of the probation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptRow {
+    at: EventTime,
+    offset: i64,
+    values: Vec<(String, f32)>,
+}
+
+/// An entity in memory.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Its name.
+    pub name: Box<str>,
+    /// What has been learned.
+    pub state: State,
+    /// Offset of the last record that changed the state; -1: none.
+    pub as_of: i64,
+    /// First record since the newest snapshot.
+    pub first_dirty: Option<i64>,
+    /// Sum over its rows of a mix of offset and score bits.
+    pub accumulator: u64,
+    /// A transition of an alert is in no snapshot yet.
+    pub urgent: bool,
+    /// Its row in the making.
+    pub aligner: Aligner,
+    slots: Vec<u16>,
+    values: Vec<f32>,
+    rules: Arc<Rules>,
+}
+
+/// What a lane lends an entity for one row.
+pub struct Surroundings<'a> {
+    /// Names behind the channel numbers.
+    pub channels: &'a Channels,
+    /// Rules by pattern.
+    pub rulebook: &'a Rulebook,
+    /// What shapes detectors.
+    pub settings: &'a Arc<Settings>,
+    /// Rows of the probation.
+    pub probation_rows: usize,
+    /// Working memory.
+    pub scratch: &'a mut Scratch,
+}
+
+impl Entity {
+    /// Never seen before.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            state: State::Probation(Vec::new()),
+            as_of: -1,
+            first_dirty: None,
+            accumulator: 0,
+            urgent: false,
+            aligner: Aligner::default(),
+            slots: Vec::new(),
+            values: Vec::new(),
+            rules: Arc::new(Rules::default()),
+        }
+    }
+
+    /// Takes one row. Each outcome of it is given to `told`; unknown channels are counted.
+    pub fn take(
+        &mut self,
+        at: EventTime,
+        offset: i64,
+        measurements: &[(ChannelId, f32)],
+        around: &mut Surroundings<'_>,
+        mut told: impl FnMut(Outcome),
+    ) -> u64 {
+        if let State::Probation(rows) = &mut self.state {
+            let named = measurements.iter().map(|(id, value)| (around.channels.name(*id).to_owned(), *value)).collect();
+            rows.push(KeptRow { at, offset, values: named });
+            let admitted = rows.len() >= around.probation_rows && rows.iter().any(|row| !row.values.is_empty());
+            if !admitted {
+                told(Outcome::on_probation(at, offset));
+                // Rows without any value say nothing of the entity: only the newest is kept.
+                if rows.len() > around.probation_rows {
+                    rows.remove(0);
+                }
+                return 0;
+            }
+            let outcome = self.admit(around);
+            self.note(&outcome);
+            told(outcome);
+            return 0;
+        }
+        let unknown = self.place(measurements, around);
+        if let State::Trained(detector) = &mut self.state {
+            let outcome = detector.step(&Row { at, offset, values: &self.values }, &self.rules, around.scratch);
+            self.note(&outcome);
+            told(outcome);
+        }
+        unknown
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        self.accumulator = self.accumulator.wrapping_add(mix(outcome.offset as u64, outcome.score.to_bits()));
+        self.urgent |= !outcome.alerts.is_empty();
+    }
+
+    /// Probation is over: the channels seen so far become the schema. The outcome of the last row.
+    fn admit(&mut self, around: &mut Surroundings<'_>) -> Outcome {
+        let State::Probation(rows) = std::mem::replace(&mut self.state, State::Probation(Vec::new())) else {
+            unreachable!("only an entity on probation is admitted")
+        };
+        let mut names: Vec<&str> =
+            rows.iter().flat_map(|row| row.values.iter().map(|(name, _)| name.as_str())).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.truncate(MAX_CHANNELS);
+        let schema = Schema::new(names.iter().map(|name| around.rulebook.channel(&self.name, name)).collect());
+        self.rules = Arc::new(around.rulebook.rules(&self.name, &schema));
+        let mut detector = Detector::new(schema, Arc::clone(around.settings));
+        let mut last = None;
+        for row in &rows {
+            self.values.clear();
+            self.values.resize(detector.schema().n_channels(), f32::NAN);
+            for (name, value) in &row.values {
+                if let Some(slot) = detector.schema().slot(name) {
+                    self.values[slot] = *value;
+                }
+            }
+            let row = Row { at: row.at, offset: row.offset, values: &self.values };
+            last = Some(detector.step(&row, &self.rules, around.scratch));
+        }
+        self.state = State::Trained(Box::new(detector));
+        self.slots.clear();
+        last.unwrap_or_else(|| Outcome::on_probation(EventTime::default(), -1))
+    }
+
+    /// Puts measurements into their slots; a channel never seen before widens the schema while the warm-up lasts.
+    fn place(&mut self, measurements: &[(ChannelId, f32)], around: &mut Surroundings<'_>) -> u64 {
+        let State::Trained(detector) = &mut self.state else { return 0 };
+        if self.slots.len() < around.channels.len() {
+            let known = self.slots.len();
+            let schema = detector.schema();
+            let slot_of = |index: usize| {
+                around
+                    .channels
+                    .id(index)
+                    .and_then(|id| schema.slot(around.channels.name(id)))
+                    .map_or(NONE, |slot| slot as u16)
+            };
+            self.slots.extend((known..around.channels.len()).map(slot_of));
+        }
+        if measurements.iter().any(|(id, _)| self.slots[id.index()] == NONE) {
+            self.widen(measurements, around);
+        }
+        let State::Trained(detector) = &self.state else { return 0 };
+        self.values.clear();
+        self.values.resize(detector.schema().n_channels(), f32::NAN);
+        let mut unknown = 0;
+        for (id, value) in measurements {
+            match self.slots[id.index()] {
+                NONE => unknown += 1,
+                slot => self.values[slot as usize] = *value,
+            }
+        }
+        unknown
+    }
+
+    fn widen(&mut self, measurements: &[(ChannelId, f32)], around: &mut Surroundings<'_>) {
+        let State::Trained(detector) = &mut self.state else { return };
+        if detector.is_fitted() {
+            return;
+        }
+        let mut names: Vec<&str> = detector.schema().channels().iter().map(|channel| channel.name.as_str()).collect();
+        names.extend(measurements.iter().map(|(id, _)| around.channels.name(*id)));
+        names.sort_unstable();
+        names.dedup();
+        if names.len() > MAX_CHANNELS {
+            return;
+        }
+        let schema = Schema::new(names.iter().map(|name| around.rulebook.channel(&self.name, name)).collect());
+        let rules = Arc::new(around.rulebook.rules(&self.name, &schema));
+        if let Some(grown) = detector.grow(schema, &rules, around.scratch) {
+            **detector = grown;
+            self.rules = rules;
+            for (index, slot) in self.slots.iter_mut().enumerate() {
+                let name = around.channels.id(index).map(|id| around.channels.name(id));
+                *slot = name.and_then(|name| detector.schema().slot(name)).map_or(NONE, |slot| slot as u16);
+            }
+        }
+    }
+
+    /// New rules, from the next row on.
+    pub fn set_rules(&mut self, rulebook: &Rulebook) {
+        if let State::Trained(detector) = &self.state {
+            self.rules = Arc::new(rulebook.rules(&self.name, detector.schema()));
+        }
+    }
+
+    /// Rows seen.
+    #[must_use]
+    pub fn n_rows(&self) -> u64 {
+        match &self.state {
+            State::Probation(rows) => rows.len() as u64,
+            State::Trained(detector) => detector.n_rows(),
+        }
+    }
+
+    /// Appends the body of a snapshot.
+    pub fn encode(&self, channels: &Channels, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.accumulator.to_le_bytes());
+        let buffer = std::mem::take(out);
+        *out = postcard::to_extend(&self.aligner.keep(channels), buffer).expect("a growing buffer takes every state");
+        match &self.state {
+            State::Probation(rows) => {
+                out.push(0);
+                let buffer = std::mem::take(out);
+                *out = postcard::to_extend(rows, buffer).expect("a growing buffer takes every state");
+            }
+            State::Trained(detector) => {
+                out.push(1);
+                out.extend_from_slice(&snapshot::FORMAT.to_le_bytes());
+                snapshot::encode(detector, out);
+            }
+        }
+    }
+
+    /// The entity as the body of a snapshot tells of it.
+    ///
+    /// # Errors
+    /// Bytes that no entity under these settings can have written.
+    pub fn decode(
+        name: &str,
+        as_of: i64,
+        body: &[u8],
+        settings: &Arc<Settings>,
+        rulebook: &Rulebook,
+        channels: &mut Channels,
+    ) -> Result<Self, SnapshotError> {
+        let (accumulator, rest) = body.split_first_chunk::<8>().ok_or(SnapshotError::Malformed)?;
+        let (kept, rest) = postcard::take_from_bytes::<Kept>(rest).map_err(|_| SnapshotError::Malformed)?;
+        let state = match rest.split_first() {
+            Some((0, rows)) => {
+                let rows: Vec<KeptRow> = postcard::from_bytes(rows).map_err(|_| SnapshotError::Malformed)?;
+                let sound =
+                    rows.len() <= 1024 && rows.iter().flat_map(|row| &row.values).all(|(_, value)| value.is_finite());
+                if !sound {
+                    return Err(SnapshotError::Unsound("probation"));
+                }
+                State::Probation(rows)
+            }
+            Some((1, rest)) => {
+                let (format, body) = rest.split_first_chunk::<2>().ok_or(SnapshotError::Malformed)?;
+                if u16::from_le_bytes(*format) != snapshot::FORMAT {
+                    return Err(SnapshotError::Unsound("format"));
+                }
+                State::Trained(Box::new(snapshot::decode(body, settings)?))
+            }
+            Some(_) | None => return Err(SnapshotError::Malformed),
+        };
+        let aligner = Aligner::of(kept, channels);
+        let accumulator = u64::from_le_bytes(*accumulator);
+        let mut entity = Self { state, as_of, accumulator, aligner, ..Self::new(name) };
+        entity.set_rules(rulebook);
+        Ok(entity)
+    }
+}
+
+/// A bijective mix of 64 bits (the finaliser of splitmix64), so that sums of it tell of every row.
+fn mix(offset: u64, bits: u32) -> u64 {
+    let mut z = offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(bits);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,398 @@
+//! One partition: a record's whole way, without I/O and without waiting. Silent before `live_from`, so that a replay rebuilds
+//! what a crash took; what is to be seen afterwards comes out as [`Effects`].
+
+pub mod align;
+pub mod effects;
+mod entities;
+pub mod entity;
+pub mod record;
+pub mod recovery;
+pub mod rulebook;
+pub mod tally;
+
+use crate::detector::row::EventTime;
+use crate::detector::{Outcome, Scratch, Settings as DetectorSettings};
+use crate::wire::alert_v1::{AlertV1, Source};
+use crate::wire::channels::ChannelId;
+use crate::wire::dead_letter::{DeadLetter, Refused};
+use crate::wire::decoder::{Content, Decoded, Decoder, Message};
+use crate::wire::rejection::{Rejected, Rejection};
+use crate::wire::score_v1;
+use crate::wire::state_record::{Envelope, Key, Kind};
+use align::{Late, Placed};
+use effects::{Effects, Stream};
+use entities::Entities;
+use entity::{Entity, Surroundings};
+use record::{PartitionId, Record};
+use recovery::Recovery;
+use rulebook::Rulebook;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a lane has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How records are read.
+    pub decoder: crate::wire::decoder::Settings,
+    /// How measurements become rows.
+    pub align: align::Settings,
+    /// What shapes detectors.
+    pub detector: Arc<DetectorSettings>,
+    /// Name of the detector, part of every alert's identity.
+    pub name: String,
+    /// Publish a score for every row.
+    pub scores: bool,
+    /// Rows before an entity is given a detector.
+    pub probation_rows: usize,
+    /// Entities in memory at most.
+    pub max_entities: usize,
+    /// Bytes of a dead letter's value at most.
+    pub max_dead_letter: usize,
+    /// Bytes of a snapshot at most.
+    pub max_snapshot: usize,
+    /// No committed snapshot of a changed entity is older than this.
+    pub snapshot_interval: Duration,
+    /// Rows older than their entity's newest one by more than this are late, in microseconds.
+    pub max_lateness: i64,
+    /// What becomes of them.
+    pub late: align::Late,
+    /// Snapshots may be newer than the committed offset: with at-least-once delivery they are written before it.
+    pub snapshots_lead: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// Its effects, if it had any, are in the effects.
+    Done,
+    /// Its entity is not in memory. Give its snapshot to [`Lane::revive`], then handle the record again.
+    Cold(String),
+}
+
+/// The part of a lane in an epoch.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Whose.
+    pub lane: PartitionId,
+    /// What the world should see.
+    pub effects: Effects,
+    /// Offset to commit: everything before it is in this or an earlier epoch.
+    pub next_offset: i64,
+    /// Lowest offset whose effect is in no snapshot, this epoch's included.
+    pub replay_offset: i64,
+    /// Sum over all rows of all entities of a mix of offset and score.
+    pub accumulator: u64,
+    /// The lane has moved, or there is something to see.
+    pub is_news: bool,
+}
+
+/// All the work of one partition.
+pub struct Lane {
+    id: PartitionId,
+    settings: Arc<Settings>,
+    rulebook: Arc<Rulebook>,
+    decoder: Decoder,
+    decoded: Decoded,
+    aligned: Vec<(ChannelId, f32)>,
+    scratch: Scratch,
+    entities: Entities,
+    recovery: Option<Recovery>,
+    next_offset: i64,
+    live_from: i64,
+    reported_offset: i64,
+    pending: Effects,
+}
+
+impl Lane {
+    /// A lane that is to be restored up to `live_from`, the offset of its first record that the world has not seen.
+    #[must_use]
+    pub fn new(id: PartitionId, live_from: i64, settings: Arc<Settings>, rulebook: Arc<Rulebook>) -> Self {
+        Self {
+            decoder: Decoder::new(settings.decoder.clone()),
+            decoded: Decoded::default(),
+            aligned: Vec::new(),
+            scratch: Scratch::default(),
+            entities: Entities::new(settings.max_entities),
+            recovery: Some(Recovery::default()),
+            next_offset: live_from,
+            reported_offset: live_from,
+            live_from,
+            pending: Effects::default(),
+            id,
+            settings,
+            rulebook,
+        }
+    }
+
+    /// Which partition's it is.
+    #[must_use]
+    pub fn id(&self) -> &PartitionId {
+        &self.id
+    }
+
+    /// Takes one record: decodes it, gives its row to its entity, and notes what the world should see. Before `live_from`
+    /// nothing is noted.
+    pub fn handle(&mut self, record: &Record<'_>) -> Handled {
+        let live = record.offset >= self.live_from;
+        let message = Message {
+            key: record.key,
+            payload: record.payload,
+            timestamp: record.timestamp_ms.map(EventTime::from_millis),
+        };
+        match self.decoder.decode(&message, &mut self.decoded) {
+            Ok(content) => {
+                if self.entities.is_cold(&self.decoded.entity) {
+                    return Handled::Cold(self.decoded.entity.clone());
+                }
+                match content {
+                    Content::Measurements => self.take_row(record, live),
+                    Content::Nothing => {}
+                    Content::Tombstone => self.forget(record, live),
+                }
+            }
+            Err(rejected) if live => self.reject(record, &rejected),
+            Err(_) => {}
+        }
+        if live {
+            self.pending.tally.consumed += 1;
+        } else {
+            self.pending.tally.replayed += 1;
+        }
+        self.next_offset = self.next_offset.max(record.offset + 1);
+        Handled::Done
+    }
+
+    fn take_row(&mut self, record: &Record<'_>, live: bool) {
+        let key = self.entities.find_or_insert(&self.decoded.entity, record.offset);
+        let entity = self.entities.get_mut(key);
+        // A snapshot may be newer than what is read again: its rows are in it, and what they said was delivered.
+        if record.offset <= entity.as_of {
+            return;
+        }
+        if let Some(rejected) = late(entity, self.decoded.at, self.settings.max_lateness) {
+            self.pending.tally.late += u64::from(live);
+            match self.settings.late {
+                Late::Keep => {}
+                Late::Drop => return,
+                Late::DeadLetter if live => return self.reject(record, &rejected),
+                Late::DeadLetter => return,
+            }
+        }
+        entity.as_of = record.offset;
+        let newly_dirty = entity.first_dirty.is_none();
+        entity.first_dirty.get_or_insert(record.offset);
+        let (mut at, mut offset, mut values) = (self.decoded.at, record.offset, &self.decoded.measurements);
+        let mut is_row = true;
+        if !self.settings.align.is_pass_through() {
+            match entity.aligner.place(at, offset, values, &self.settings.align, &mut self.aligned) {
+                Placed::Merged => is_row = false,
+                Placed::Late => {
+                    is_row = false;
+                    self.pending.tally.late += u64::from(live);
+                }
+                Placed::Completed { at: complete_at, offset: last } => {
+                    (at, offset, values) = (complete_at, last, &self.aligned);
+                }
+            }
+        }
+        if is_row {
+            let mut around = Surroundings {
+                channels: self.decoder.channels(),
+                rulebook: &self.rulebook,
+                settings: &self.settings.detector,
+                probation_rows: self.settings.probation_rows,
+                scratch: &mut self.scratch,
+            };
+            let mut told = None;
+            let unknown = entity.take(at, offset, values, &mut around, |outcome| told = Some(outcome));
+            if let (true, Some(outcome)) = (live, told) {
+                self.pending.tally.unknown_channels += unknown;
+                publish(&mut self.pending, &self.settings, &self.id, record, entity, &outcome);
+            }
+        }
+        if newly_dirty {
+            self.entities.mark_dirty(key);
+        }
+        self.make_room();
+    }
+
+    /// Entities beyond the cap leave with a snapshot.
+    fn make_room(&mut self) {
+        while let Some(entity) = self.entities.pop_over_cap() {
+            let mut body = Vec::new();
+            self.write_snapshot(&entity, &mut body);
+            self.pending.tally.evictions += 1;
+            self.pending.evicted.push((entity.name.into_string(), body));
+        }
+    }
+
+    /// The same while state is read back: what leaves is in the state topic already.
+    fn make_room_silently(&mut self) {
+        while let Some(entity) = self.entities.pop_over_cap() {
+            let mut value = Vec::new();
+            self.encode(&entity, &mut value);
+            self.pending.evicted.push((entity.name.into_string(), value));
+        }
+    }
+
+    /// Brings an entity back from the bytes it left with. What cannot be read starts anew.
+    pub fn revive(&mut self, name: &str, value: Option<&[u8]>, now_offset: i64) {
+        let revived = value.and_then(|value| self.read_snapshot(name, value).ok());
+        let entity = revived.unwrap_or_else(|| Entity::new(name));
+        self.entities.insert(entity, now_offset);
+        self.pending.tally.returns += 1;
+    }
+
+    fn read_snapshot(&mut self, name: &str, value: &[u8]) -> Result<Entity, recovery::Unusable> {
+        let envelope = Envelope::decode(value).map_err(recovery::Unusable::Unreadable)?;
+        let fingerprint = self.settings.detector.fingerprint();
+        if envelope.kind != Kind::Snapshot || envelope.fingerprint != fingerprint {
+            return Err(recovery::Unusable::OtherShape);
+        }
+        let (settings, rulebook) = (&self.settings.detector, &self.rulebook);
+        Entity::decode(name, envelope.as_of, envelope.body, settings, rulebook, self.decoder.channels_mut())
+            .map_err(recovery::Unusable::from)
+    }
+
+    /// Writes the state record's value of an entity over `value`.
+    fn encode(&self, entity: &Entity, value: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        entity.encode(self.decoder.channels(), &mut body);
+        let envelope = Envelope {
+            kind: Kind::Snapshot,
+            fingerprint: self.settings.detector.fingerprint(),
+            as_of: entity.as_of,
+            rows: entity.n_rows(),
+            body: &body,
+        };
+        value.clear();
+        envelope.encode(value);
+    }
+
+    /// Adds an entity's snapshot to the pending effects, and writes it over `copy`.
+    fn write_snapshot(&mut self, entity: &Entity, copy: &mut Vec<u8>) {
+        self.encode(entity, copy);
+        if copy.len() > self.settings.max_snapshot {
+            self.pending.tally.oversized += 1;
+            return;
+        }
+        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: &entity.name }.encode();
+        self.pending.tally.snapshots += 1;
+        self.pending.tally.snapshot_bytes += copy.len() as u64;
+        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |out| {
+            out.extend_from_slice(copy);
+            true
+        });
+    }
+
+    /// A tombstone: the entity and all that was learned of it are gone.
+    fn forget(&mut self, record: &Record<'_>, live: bool) {
+        self.entities.remove(&self.decoded.entity);
+        if live {
+            let key =
+                Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: &self.decoded.entity }
+                    .encode();
+            self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
+        }
+        debug_assert!(record.payload.is_none());
+    }
+
+    fn reject(&mut self, record: &Record<'_>, rejected: &Rejected) {
+        self.pending.tally.reject(rejected.rejection);
+        let refused = Refused {
+            topic: &self.id.topic,
+            partition: self.id.partition,
+            offset: record.offset,
+            timestamp: record.timestamp_ms.map(EventTime::from_millis),
+            key: record.key,
+            payload: record.payload,
+        };
+        let letter = DeadLetter::of(&refused, rejected, self.settings.max_dead_letter);
+        self.pending.push(Stream::DeadLetters, None, letter.key, &letter.headers(), |out| {
+            letter.value.inspect(|value| out.extend_from_slice(value)).is_some()
+        });
+    }
+
+    /// Ends what has gathered since the last cut. `now` is the shell's clock since its start: snapshots that are due by it are
+    /// added, dirty entities only, `all`: every one of them.
+    pub fn cut(&mut self, now: Duration, all: bool) -> Part {
+        let mut copy = Vec::new();
+        for key in self.entities.take_due(now, self.settings.snapshot_interval, all) {
+            let entity = self.entities.take(key);
+            self.write_snapshot(&entity, &mut copy);
+            self.entities.put_back(key, entity);
+        }
+        let effects = std::mem::take(&mut self.pending);
+        let is_news = self.next_offset != self.reported_offset || effects.n_outputs() > 0;
+        self.reported_offset = self.next_offset;
+        Part {
+            lane: self.id.clone(),
+            effects,
+            next_offset: self.next_offset,
+            replay_offset: self.entities.replay_offset(self.next_offset),
+            accumulator: self.entities.accumulator(),
+            is_news,
+        }
+    }
+
+    /// Bytes of effects since the last cut.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.n_bytes()
+    }
+
+    /// States that left memory since the last call.
+    pub fn take_evicted(&mut self) -> Vec<(String, Vec<u8>)> {
+        std::mem::take(&mut self.pending.evicted)
+    }
+
+    /// New rules, from the next record on. To be called when everything dirty was cut, so that no replay crosses the change.
+    pub fn set_rulebook(&mut self, rulebook: Arc<Rulebook>) {
+        for entity in self.entities.iter_mut() {
+            entity.set_rules(&rulebook);
+        }
+        self.rulebook = rulebook;
+    }
+
+    /// Entities in memory, with their states.
+    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.iter()
+    }
+}
+
+fn late(entity: &Entity, at: EventTime, max_lateness: i64) -> Option<Rejected> {
+    let entity::State::Trained(detector) = &entity.state else { return None };
+    let behind = detector.last_at().micros().saturating_sub(at.micros());
+    (behind > max_lateness)
+        .then(|| Rejection::Late.because(format!("{} s older than the entity's newest row", behind / 1_000_000)))
+}
+
+fn publish(
+    effects: &mut Effects,
+    settings: &Settings,
+    id: &PartitionId,
+    record: &Record<'_>,
+    entity: &Entity,
+    outcome: &Outcome,
+) {
+    effects.tally.add(outcome);
+    if settings.scores {
+        effects.push(Stream::Scores, None, entity.name.as_bytes(), &[], |out| {
+            score_v1::write(out, &entity.name, outcome, &id.topic, id.partition);
+            true
+        });
+    }
+    for alert in &outcome.alerts {
+        let entity::State::Trained(detector) = &entity.state else { continue };
+        let source = Source { topic: &id.topic, partition: id.partition };
+        let told = AlertV1::of(&settings.name, &entity.name, detector, &source, alert);
+        let headers = told.headers();
+        let headers: Vec<(&'static str, &[u8])> =
+            headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        effects.push(Stream::Alerts, None, entity.name.as_bytes(), &headers, |out| {
+            told.write(out);
+            true
+        });
+        effects.alert_times.extend(record.timestamp_ms);
+    }
+}

@@ -1,0 +1,110 @@
+//! How a lane comes back: snapshots from the state topic, then the input read again, silently, from the lowest offset whose
+//! effect is in none of them. The input log is the write-ahead log.
+
+use super::Lane;
+use crate::detector::snapshot::SnapshotError;
+use crate::wire::state_record::{Key, OffsetMetadata, Unreadable};
+
+/// Why a snapshot is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// The state record cannot be read.
+    Unreadable(Unreadable),
+    /// It was made under settings of another shape.
+    OtherShape,
+    /// Its contents contradict the settings.
+    Unsound(&'static str),
+}
+
+/// What came of the state records, by outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Entities restored.
+    pub restored: u64,
+    /// Records that are damaged or not ours.
+    pub corrupt: u64,
+    /// Records of a format this version does not know.
+    pub foreign_version: u64,
+    /// Records made under other settings.
+    pub other_shape: u64,
+    /// Snapshots newer than the committed offset: of a transaction that was torn.
+    pub torn: u64,
+    /// The accumulator after the replay is not the one that was committed.
+    pub diverged: bool,
+}
+
+/// A recovery under way.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    report: Report,
+    committed: Option<OffsetMetadata>,
+}
+
+impl Lane {
+    /// Takes one record of the state topic, in the topic's order. `None` as value: the entity is gone.
+    pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Ok(Key::Snapshot { topic, partition, entity }) = Key::decode(key) else { return };
+        if topic != &*self.id.topic || partition != self.id.partition {
+            return;
+        }
+        let Some(value) = value else {
+            self.entities.remove(entity);
+            return;
+        };
+        match self.read_snapshot(entity, value) {
+            Ok(restored) if restored.as_of >= self.live_from && !self.settings.snapshots_lead => {
+                self.count(|report| report.torn += 1)
+            }
+            Ok(restored) => {
+                let used = restored.as_of;
+                self.entities.insert(restored, used);
+                self.count(|report| report.restored += 1);
+                self.make_room_silently();
+            }
+            Err(why) => self.count(|report| match why {
+                Unusable::Unreadable(Unreadable::ForeignVersion { .. }) | Unusable::Unsound("format") => {
+                    report.foreign_version += 1
+                }
+                Unusable::OtherShape => report.other_shape += 1,
+                Unusable::Unreadable(_) | Unusable::Unsound(_) => report.corrupt += 1,
+            }),
+        }
+    }
+
+    fn count(&mut self, note: impl FnOnce(&mut Report)) {
+        if let Some(recovery) = &mut self.recovery {
+            note(&mut recovery.report);
+        }
+    }
+
+    /// All state records were given. The offset to read the input again from; `metadata` is what was committed beside the
+    /// offset. Nothing of ours: an operator set the offset, or there was none, and nothing is replayed.
+    pub fn replay_from(&mut self, metadata: Option<&str>) -> i64 {
+        let committed = metadata.and_then(OffsetMetadata::decode);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.committed = committed;
+        }
+        let from = committed.map_or(self.live_from, |committed| committed.replay_offset.clamp(0, self.live_from));
+        self.next_offset = self.live_from;
+        from
+    }
+
+    /// The input was read again up to `live_from`.
+    pub fn finish_recovery(&mut self) -> Report {
+        let Some(recovery) = self.recovery.take() else { return Report::default() };
+        let sum = self.entities.accumulator();
+        let diverged = recovery.committed.is_some_and(|committed| committed.accumulator != sum);
+        self.next_offset = self.live_from;
+        self.reported_offset = self.live_from;
+        Report { diverged: diverged && !self.settings.snapshots_lead, ..recovery.report }
+    }
+}
+
+impl From<SnapshotError> for Unusable {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Malformed => Self::Unsound("body"),
+            SnapshotError::Unsound(part) => Self::Unsound(part),
+        }
+    }
+}
