@@ -1,2 +1,7 @@
-//! The `offkey` command.
-fn main() {}
+//! The binary: all of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    offkey::cli::main()
+}

@@ -56,7 +56,7 @@ pub(super) struct Problems(pub(super) Vec<ConfigError>);
 
 impl Problems {
     pub(super) fn add(&mut self, key: impl Into<String>, problem: impl Into<String>, hint: impl Into<String>) {
-        self.0.push(ConfigError::new(key, problem, hint));
+        self.0.push(ConfigError::new(indexed(&key.into()), problem, hint));
     }
 
     /// Complains unless `fine`.
@@ -70,4 +70,22 @@ impl Problems {
     pub(super) fn take<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
         result.map_err(|error| self.0.push(error)).ok()
     }
+}
+
+/// Numbers of a path as indices, whoever wrote it: `channel.0.unit` is `channel[0].unit`.
+fn indexed(key: &str) -> String {
+    let mut path = String::with_capacity(key.len());
+    for (level, name) in key.split('.').enumerate() {
+        if level > 0 && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push('[');
+            path.push_str(name);
+            path.push(']');
+        } else {
+            if level > 0 {
+                path.push('.');
+            }
+            path.push_str(name);
+        }
+    }
+    path
 }

@@ -316,6 +316,9 @@ impl Kafka {
         all.set("compression.type", "lz4");
         all.set("linger.ms", "1");
         all.set("queue.buffering.max.messages", "200000");
+        // A snapshot may be larger than a broker's usual limit; batches, which the broker judges whole, stay below it.
+        all.set("message.max.bytes", "16777216");
+        all.set("batch.size", "900000");
         all.0.extend(self.common(passed, &CONSUMER_ONLY).0);
         all.set("partitioner", "murmur2_random");
         all.set("enable.idempotence", "true");

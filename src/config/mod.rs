@@ -21,6 +21,8 @@ use crate::detector;
 use crate::lane::rulebook::Rulebook;
 use error::Problems;
 use raw::Raw;
+use serde_json::Value;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -68,7 +70,19 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
-        let config = Self::read(source, environment, &mut problems);
+        let environment: HashMap<_, _> = environment.into_iter().collect();
+        let host = host(&environment);
+        let tree = problems.take(tree::Tree::of(source, environment));
+        let config = tree.and_then(|mut tree| {
+            let config = Self::of(&mut tree.root, &host, &mut problems);
+            for problem in &mut problems.0 {
+                if let Some(variable) = tree.variable(&problem.key) {
+                    let mark = if problem.hint.is_empty() { "" } else { "; " };
+                    problem.hint = format!("{}{mark}set by {variable}", problem.hint);
+                }
+            }
+            config
+        });
         match config {
             Some(config) if problems.0.is_empty() => Ok(config),
             _ => {
@@ -88,25 +102,10 @@ impl Config {
         Self::load(Source::Default, []).expect("config/offkey.toml is tested")
     }
 
-    fn read(
-        source: Source<'_>,
-        environment: impl IntoIterator<Item = (String, String)>,
-        problems: &mut Problems,
-    ) -> Option<Self> {
-        let environment: std::collections::HashMap<_, _> = environment.into_iter().collect();
-        let host = host(&environment);
-        let mut tree = problems.take(tree::Tree::of(source, environment))?;
-        let overrides = rules::take_overrides(&mut tree.root, problems);
-        let fallback = tree::defaults();
-        let raw: Option<Raw> = tree::read_as(tree.root.clone(), &fallback, "", problems);
-        for problem in &mut problems.0 {
-            if let Some(variable) = tree.variable(&problem.key) {
-                let mark = if problem.hint.is_empty() { "" } else { "; " };
-                problem.hint = format!("{}{mark}set by {variable}", problem.hint);
-            }
-        }
-        let raw = raw?;
-        let kafka = Kafka::of(&raw.kafka, &host, problems);
+    fn of(root: &mut Value, host: &str, problems: &mut Problems) -> Option<Self> {
+        let overrides = rules::take_overrides(root, problems);
+        let raw: Raw = tree::read_as(root.clone(), &tree::defaults(), "", problems)?;
+        let kafka = Kafka::of(&raw.kafka, host, problems);
         let input = Input::of(&raw.input, problems);
         let output = Output::of(&raw.output, problems);
         let state = State::of(&raw.state, &raw.kafka.group, problems);
@@ -142,13 +141,13 @@ impl Config {
             listen: listen?,
             log: Log { format: raw.log.format, level: level? },
             raw,
-            overrides,
+            overrides: overrides.into_iter().map(|(_, over)| over).collect(),
         })
     }
 }
 
 /// What an instance is called that was not given a name.
-fn host(environment: &std::collections::HashMap<String, String>) -> String {
+fn host(environment: &HashMap<String, String>) -> String {
     let named = environment.get("HOSTNAME").cloned();
     let named = named.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
     let named = named.map(|name| name.trim().to_owned());

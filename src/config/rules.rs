@@ -21,7 +21,7 @@ const FACTOR: f32 = 6.0;
 const RISK: f64 = 1e-4;
 
 /// Takes the overrides out of the tree, each with its sections laid on the common ones.
-pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<RawOverride> {
+pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<(usize, RawOverride)> {
     let Some(object) = root.as_object_mut() else {
         return Vec::new();
     };
@@ -42,7 +42,8 @@ pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<R
             tree::merge(&mut joined, own.take());
             *own = joined;
         }
-        read.extend(tree::read_as::<RawOverride>(over, root, &format!("override.{n}."), problems));
+        let over = tree::read_as::<RawOverride>(over, root, &format!("override.{n}."), problems);
+        read.extend(over.map(|over| (n, over)));
     }
     read
 }
@@ -62,7 +63,7 @@ fn drop_rivals(common: &mut Value, own: &Value) {
     }
 }
 
-pub(super) fn rulebook(raw: &Raw, overrides: &[RawOverride], problems: &mut Problems) -> Option<Rulebook> {
+pub(super) fn rulebook(raw: &Raw, overrides: &[(usize, RawOverride)], problems: &mut Problems) -> Option<Rulebook> {
     let before = problems.0.len();
     let threshold = threshold(&raw.threshold, "threshold", problems);
     let alert = alert(&raw.alert, "alert", problems);
@@ -72,7 +73,7 @@ pub(super) fn rulebook(raw: &Raw, overrides: &[RawOverride], problems: &mut Prob
         "is not 1 to 200 bytes long",
     );
     let mut read = Vec::new();
-    for (n, over) in overrides.iter().enumerate() {
+    for (n, over) in overrides {
         let at = format!("override.{n}");
         let entities = glob(&over.r#match, &at, problems);
         let own_threshold = over.threshold.as_ref();
@@ -104,9 +105,10 @@ pub(super) fn rulebook(raw: &Raw, overrides: &[RawOverride], problems: &mut Prob
 }
 
 /// What may change while running, as it stands in the file.
-pub(super) fn reloadable(raw: &Raw, overrides: &[RawOverride]) -> Value {
+pub(super) fn reloadable(raw: &Raw, overrides: &[(usize, RawOverride)]) -> Value {
     serde_json::json!({
-        "threshold": raw.threshold, "alert": raw.alert, "channel": raw.channel, "silence": raw.silence, "override": overrides,
+        "threshold": raw.threshold, "alert": raw.alert, "channel": raw.channel, "silence": raw.silence,
+        "override": overrides.iter().map(|(_, over)| over).collect::<Vec<_>>(),
     })
 }
 

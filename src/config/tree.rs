@@ -168,9 +168,21 @@ pub(super) fn read_as<T: DeserializeOwned>(
     }
 }
 
-/// serde_json's words without its position, which is none in a tree.
+/// serde's words without a position, which is none in a tree, and with types that are no Rust.
 fn plain(error: &str) -> String {
-    error.split(" at line ").next().unwrap_or(error).to_owned()
+    let error = error.split(" at line ").next().unwrap_or(error);
+    let typed = error.rsplit_once("expected ");
+    let plainer = typed.and_then(|(start, expected)| {
+        let expected = match expected {
+            "string or map" | "a string" => "a text",
+            "f32" | "f64" => "a number",
+            "u32" | "u64" | "usize" => "a whole number",
+            "a map" => "sections with keys",
+            _ => return None,
+        };
+        Some(format!("{start}expected {expected}"))
+    });
+    plainer.unwrap_or_else(|| error.to_owned())
 }
 
 /// Puts the fallback's value at a path, or takes the value out where there is none. `false`: there was nothing to change.
@@ -212,24 +224,25 @@ fn deeper(value: Option<&Value>) -> bool {
 /// The nearest key of the same table, or the section that has this key.
 fn did_you_mean(key: &str) -> String {
     let reference = documented();
-    let names: Vec<&str> = key.split('.').collect();
-    let Some((name, above)) = names.split_last() else {
+    let mut names: Vec<&str> = key.split('.').filter(|name| !name.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    let Some(name) = names.pop() else {
         return String::new();
     };
+    // The sections of an override are the common ones.
+    if let ["override", section] = names[..] {
+        names = vec![section];
+    }
     let mut table = &reference;
-    for name in above {
-        let section = name.split('[').next().unwrap_or(name);
+    for section in names {
         table = &table[section];
-        if name.chars().all(|c| c.is_ascii_digit()) {
-            continue;
-        }
         if let Value::Array(tables) = table {
             table = tables.first().unwrap_or(&Value::Null);
         }
     }
     let empty = Map::new();
-    let siblings = table.as_object().unwrap_or(&empty);
-    let nearest = siblings
+    let nearest = table
+        .as_object()
+        .unwrap_or(&empty)
         .keys()
         .map(|sibling| (strsim::damerau_levenshtein(name, sibling), sibling))
         .filter(|(distance, sibling)| *distance <= sibling.len().max(name.len()) / 3 + 1)
@@ -238,9 +251,9 @@ fn did_you_mean(key: &str) -> String {
         return format!("did you mean `{nearest}`?");
     }
     let sections = reference.as_object().unwrap_or(&empty);
-    let elsewhere = sections.iter().find(|(_, section)| section.get(*name).is_some());
+    let elsewhere = sections.iter().find(|(_, section)| section.get(name).is_some());
     elsewhere.map_or_else(
-        || "config/offkey.toml lists every key".to_owned(),
+        || "`offkey schema config` lists every key".to_owned(),
         |(section, _)| format!("did you mean it in [{section}]?"),
     )
 }

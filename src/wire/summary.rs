@@ -13,7 +13,7 @@ const WORTH: f32 = 0.15;
 pub(super) fn of(entity: &str, schema: &[Channel], alert: &Alert) -> String {
     let severity = match alert.severity {
         Severity::Info => "slight",
-        Severity::Warning => "clear",
+        Severity::Warning => "marked",
         Severity::Critical => "critical",
     };
     let mut line = match (alert.kind, alert.cause) {

@@ -57,7 +57,7 @@ fn check_summary(alert: &Alert, expected: Expect) {
 fn an_alert_is_these_bytes() {
     let mut out = Vec::new();
     AlertV1::of("offkey", "pump-1", &detector(), &SOURCE, &alert()).write(&mut out);
-    expect![[r#"{"version":1,"alert_id":"07ced1ee042081ce6fbfdeefe644f6a9","event_id":"749d713f93cd4a6011bd781d62ad2f94","detector":"offkey","transition":"opened","cause":"threshold","kind":"anomaly","entity":"pump-1","severity":"warning","onset":"2020-09-13T12:26:40.000000Z","at":"2020-09-13T12:27:40.000000Z","score":3.25,"row_score":1.5,"rarity":4.4,"threshold":2.2,"score_ratio":2.0,"peak_ratio":2.0,"rows":1,"channels":[{"name":"vibration","share":0.9,"observed":9.345,"expected":4.1,"low":3.9,"high":4.4,"unit":null},{"name":"temp","share":0.1,"observed":null,"expected":4.1,"low":3.9,"high":4.4,"unit":"°C"}],"source":{"topic":"telemetry","partition":3,"offset":42},"model":{"kind":"sparse","generation":1},"summary":"pump-1: clear anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"}"#]].assert_eq(&String::from_utf8(out).unwrap());
+    expect![[r#"{"version":1,"alert_id":"07ced1ee042081ce6fbfdeefe644f6a9","event_id":"749d713f93cd4a6011bd781d62ad2f94","detector":"offkey","transition":"opened","cause":"threshold","kind":"anomaly","entity":"pump-1","severity":"warning","onset":"2020-09-13T12:26:40.000000Z","at":"2020-09-13T12:27:40.000000Z","score":3.25,"row_score":1.5,"rarity":4.4,"threshold":2.2,"score_ratio":2.0,"peak_ratio":2.0,"rows":1,"channels":[{"name":"vibration","share":0.9,"observed":9.345,"expected":4.1,"low":3.9,"high":4.4,"unit":null},{"name":"temp","share":0.1,"observed":null,"expected":4.1,"low":3.9,"high":4.4,"unit":"°C"}],"source":{"topic":"telemetry","partition":3,"offset":42},"model":{"kind":"sparse","generation":1},"summary":"pump-1: marked anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"}"#]].assert_eq(&String::from_utf8(out).unwrap());
 }
 
 #[test]
@@ -151,14 +151,14 @@ fn every_transition_has_an_id_of_its_own() {
 fn a_summary_is_for_a_person() {
     check_summary(
         &alert(),
-        expect!["pump-1: clear anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"],
+        expect!["pump-1: marked anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"],
     );
     let updated = Alert { transition: Transition::Updated, rows: 60, ..alert() };
     for (cause, expected) in [
         (
             Cause::Escalation,
             expect![
-                "pump-1: the anomaly is now clear after 60 rows: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"
+                "pump-1: the anomaly is now marked after 60 rows: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"
             ],
         ),
         (

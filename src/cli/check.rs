@@ -1,0 +1,93 @@
+//! `offkey check`: is this configuration one, and what does it mean?
+
+use super::{ConfigArgs, Failed, print};
+use crate::config::{Config, Delivery, Start};
+use crate::detector::warmup::Length;
+use crate::wire::decoder::{EntityFrom, Format, TimeFrom};
+use crate::wire::{timestamp, words};
+use std::fmt::Write as _;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print every key with the value it has, defaults and environment included, secrets hidden.
+    #[arg(long)]
+    dump: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    let config = args.config.load()?;
+    if args.dump {
+        let dump = serde_json::to_string_pretty(&config.dump()).map_err(|error| Failed::bug(error.to_string()))?;
+        print(&(dump + "\n"));
+        return Ok(());
+    }
+    print(&summary(&config));
+    Ok(())
+}
+
+/// What a configuration means, one line for each step of a record's way.
+fn summary(config: &Config) -> String {
+    let Config { kafka, input, output, state, detector, rules, .. } = config;
+    let format = match &input.decoder.format {
+        Format::JsonWide { values } => format!("rows as JSON, channels in `{values}`"),
+        Format::JsonLong { channel, value } => {
+            format!("single measurements as JSON, name in `{channel}`, value in `{value}`")
+        }
+    };
+    let entity = match &input.decoder.entity {
+        EntityFrom::Key => "the record's key".to_owned(),
+        EntityFrom::Fields(paths) => paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" / "),
+    };
+    let time = match &input.decoder.timestamp {
+        TimeFrom::Record => "the record's own".to_owned(),
+        TimeFrom::Field { path, unit } => format!("`{path}` ({unit:?})").to_lowercase(),
+    };
+    let start = match input.start {
+        Start::Earliest => "the oldest record".to_owned(),
+        Start::Latest => "the next record".to_owned(),
+        Start::At(at) => timestamp::to_rfc3339(at),
+    };
+    let delivery = match kafka.delivery {
+        Delivery::ExactlyOnce => "exactly once",
+        Delivery::AtLeastOnce => "at least once",
+    };
+    let warmup = match detector.warmup {
+        Length::Rows(rows) => format!("{rows} rows"),
+        Length::Micros(micros) => format!("{} s", micros / 1_000_000),
+    };
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        writeln!(text, "{name:<12} {value}").expect("a String takes everything");
+    };
+    line("brokers", kafka.brokers.clone());
+    line("group", format!("{} as {}, {delivery}, every {:?}", kafka.group, kafka.instance, kafka.commit_interval));
+    line("input", format!("{}: {format}; a new group begins with {start}", input.topics.join(", ")));
+    line("entity", format!("{entity}; timestamp {time}"));
+    line("alerts", format!("{} (detector `{}`)", output.alerts, config.name));
+    line("scores", output.scores.clone().unwrap_or_else(|| "off".to_owned()));
+    line("dead letters", output.dead_letters.clone());
+    line("state", format!("{}, every {:?}, {} entities", state.topic, state.snapshot_interval, state.max_entities));
+    line(
+        "model",
+        format!(
+            "{}, up to {} units, windows of {} rows, warm-up {warmup}",
+            words::model(detector),
+            detector.model.hidden,
+            detector.window_rows
+        ),
+    );
+    line(
+        "rules",
+        format!(
+            "{:?}, {} channel rules, {} overrides, {} silences",
+            rules.threshold,
+            rules.channels.len(),
+            rules.overrides.len(),
+            rules.silences.len()
+        ),
+    );
+    line("http", format!("http://{}/", config.listen));
+    text
+}
