@@ -210,7 +210,7 @@ impl State {
             );
         }
         problems.require(raw.max_entities > 0, "state.max_entities", "is 0");
-        (problems.0.len() == before).then(|| Self {
+        (problems.0.len() == before).then_some(Self {
             topic: name,
             snapshot_interval: interval.0,
             max_entities: raw.max_entities,

@@ -74,7 +74,7 @@ impl Rulebook {
         let last_threshold = overrides().filter_map(|over| over.threshold.as_ref()).last();
         let last_alert = overrides().filter_map(|over| over.alert.as_ref()).last();
         Rules {
-            threshold: last_threshold.unwrap_or(&self.threshold).clone(),
+            threshold: *last_threshold.unwrap_or(&self.threshold),
             alert: last_alert.unwrap_or(&self.alert).clone(),
             channels: schema.channels().iter().map(|channel| self.channel_rule(entity, &channel.name)).collect(),
             silences: self

@@ -1,5 +1,5 @@
 //! One record in, one row's measurements out. What is not selected is skipped unread; nothing is allocated once the names
-//! of a lane's channels are known.
+//! of a lane's channels are known (serde_json itself allocates once for a message with escapes or with nested values to skip).
 //!
 //! - A name given twice: the last value counts; objects given twice are merged.
 //! - `null` is a missing value. Text, booleans and arrays in a selected channel refuse the record.
