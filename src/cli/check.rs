@@ -14,6 +14,10 @@ pub(super) struct Args {
     /// Print every key with the value it has, defaults and environment included, secrets hidden.
     #[arg(long)]
     dump: bool,
+    /// Ask the brokers for the topics too. Nothing is changed, and a running daemon does not notice.
+    #[cfg(feature = "daemon")]
+    #[arg(long)]
+    connect: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failed> {
@@ -24,7 +28,24 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         return Ok(());
     }
     print(&summary(&config));
+    #[cfg(feature = "daemon")]
+    if args.connect {
+        return connect(&config);
+    }
     Ok(())
+}
+
+#[cfg(feature = "daemon")]
+fn connect(config: &Config) -> Result<(), Failed> {
+    let found = crate::kafka::check::connect(config)
+        .map_err(|failure| Failed::outside(format!("{}: {failure}", config.kafka.brokers)))?;
+    for line in found.fine {
+        print(&format!("ok           {line}\n"));
+    }
+    if found.wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::outside(found.wrong.join("\n        ")))
 }
 
 /// What a configuration means, one line for each step of a record's way.

@@ -10,6 +10,8 @@
 //! | 78 | the configuration cannot be used |
 
 mod check;
+#[cfg(feature = "daemon")]
+mod run;
 mod schema;
 mod version;
 
@@ -28,6 +30,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon.
+    #[cfg(feature = "daemon")]
+    Run(ConfigArgs),
     /// Check a configuration and say what it means.
     Check(check::Args),
     /// Print the JSON Schema of what Offkey writes.
@@ -107,6 +112,8 @@ impl Failed {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        #[cfg(feature = "daemon")]
+        Command::Run(args) => return ExitCode::from(u8::try_from(run::run(args.config.as_deref())).unwrap_or(70)),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Version => version::run(),

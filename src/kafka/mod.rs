@@ -1,6 +1,7 @@
 //! Kafka, and nobody else names rdkafka: consuming, transactions, restoring, topics. Lists of partitions become our own types
 //! at the border, for one that is held while its consumer is dropped hangs it.
 
+pub mod check;
 pub mod client;
 pub mod consumer;
 pub mod failure;
