@@ -104,7 +104,7 @@ impl Channels {
     /// The channel of this number.
     #[must_use]
     pub fn id(&self, index: usize) -> Option<ChannelId> {
-        (index < self.names.len()).then(|| ChannelId(index as u16))
+        (index < self.names.len()).then_some(ChannelId(index as u16))
     }
 
     /// No channel was seen yet.

@@ -1,0 +1,62 @@
+#![allow(clippy::unwrap_used)]
+use crate::config::{Config, Source};
+use super::*;
+
+fn kafka(text: &str) -> Result<Kafka, String> {
+    Config::load(Source::Toml(text), []).map(|config| config.kafka).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn what_exactly_once_rests_on_is_set() {
+    let kafka = kafka("[kafka]\ngroup = \"g\"\ninstance = \"i\"").unwrap();
+    assert_eq!(kafka.producer.get("transactional.id"), Some("offkey-g-i"));
+    assert_eq!(kafka.consumer.get("isolation.level"), Some("read_committed"));
+    assert_eq!(kafka.consumer.get("group.instance.id"), Some("i"));
+    assert_eq!(kafka.restorer.get("group.instance.id"), None);
+    assert_eq!(kafka.restorer.get("isolation.level"), Some("read_committed"));
+}
+
+#[test]
+fn at_least_once_has_no_transaction() {
+    let kafka = kafka("[kafka]\ndelivery = \"at_least_once\"").unwrap();
+    assert_eq!(kafka.producer.get("transactional.id"), None);
+    assert_eq!(kafka.producer.get("enable.idempotence"), Some("true"));
+}
+
+#[test]
+fn properties_pass_to_whom_they_concern() {
+    let kafka =
+        kafka("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9")
+            .unwrap();
+    for client in [&kafka.producer, &kafka.consumer, &kafka.restorer] {
+        assert_eq!(client.get("security.protocol"), Some("SSL"));
+    }
+    assert_eq!(kafka.producer.get("linger.ms"), Some("7"));
+    assert_eq!(kafka.consumer.get("linger.ms"), None);
+    assert_eq!(kafka.producer.get("fetch.min.bytes"), None);
+    assert_eq!(kafka.consumer.get("fetch.min.bytes"), Some("9"));
+}
+
+#[test]
+fn owned_keys_and_foreign_code_are_refused() {
+    for (key, _) in OWNED {
+        let key = key.replace('*', "x");
+        let told = kafka(&format!("[kafka.properties]\n\"{key}\" = \"1\"")).unwrap_err();
+        assert!(told.contains(&key) && told.contains("is not yours to set"), "{told}");
+    }
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_shown() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "canary\n").unwrap();
+    let kafka = kafka(&format!(
+        "[kafka.properties]\nsasl.password_file = \"{}\"\n\"sasl.username\" = \"u\"",
+        file.path().display()
+    ))
+    .unwrap();
+    assert_eq!(kafka.producer.get("sasl.password"), Some("canary"));
+    let shown = format!("{kafka:?}");
+    assert!(!shown.contains("canary") && shown.contains("<hidden>"), "{shown}");
+    assert!(shown.contains("\"sasl.username\": \"u\""), "{shown}");
+}
