@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
-use crate::config::{Config, Source};
 use super::*;
+use crate::config::{Config, Source};
 
 fn kafka(text: &str) -> Result<Kafka, String> {
     Config::load(Source::Toml(text), []).map(|config| config.kafka).map_err(|errors| errors.to_string())
@@ -26,8 +26,7 @@ fn at_least_once_has_no_transaction() {
 #[test]
 fn properties_pass_to_whom_they_concern() {
     let kafka =
-        kafka("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9")
-            .unwrap();
+        kafka("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"linger.ms\" = 7\n\"fetch.min.bytes\" = 9").unwrap();
     for client in [&kafka.producer, &kafka.consumer, &kafka.restorer] {
         assert_eq!(client.get("security.protocol"), Some("SSL"));
     }
