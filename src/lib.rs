@@ -16,4 +16,5 @@ pub mod lane;
 pub mod logging;
 #[cfg(feature = "daemon")]
 pub mod metrics;
+pub mod replay;
 pub mod wire;

@@ -10,6 +10,7 @@
 //! | 78 | the configuration cannot be used |
 
 mod check;
+mod replay;
 #[cfg(feature = "daemon")]
 mod run;
 mod schema;
@@ -30,9 +31,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon.
+    /// Consume telemetry, learn, publish alerts.
     #[cfg(feature = "daemon")]
-    Run(ConfigArgs),
+    Run(run::Args),
+    /// Run the same detector over CSV files.
+    Replay(replay::Args),
     /// Check a configuration and say what it means.
     Check(check::Args),
     /// Print the JSON Schema of what Offkey writes.
@@ -56,7 +59,7 @@ impl ConfigArgs {
     /// # Errors
     /// Every mistake at once.
     pub fn load(&self) -> Result<Config, Failed> {
-        Config::load(self.source(), environment()).map_err(|errors| self.refused(&errors))
+        Config::load(self.source(), crate::config::environment()).map_err(|errors| self.refused(&errors))
     }
 
     /// What [`Config::load`] is to read.
@@ -72,11 +75,6 @@ impl ConfigArgs {
         let lines: Vec<_> = errors.0.iter().map(|error| format!("  {error}")).collect();
         Failed::config(format!("{} has {mistakes}:\n{}", file.display(), lines.join("\n")))
     }
-}
-
-/// The environment as far as it is text.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Why a command ends without having done its work.
@@ -113,7 +111,8 @@ impl Failed {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         #[cfg(feature = "daemon")]
-        Command::Run(args) => return ExitCode::from(u8::try_from(run::run(args.config.as_deref())).unwrap_or(70)),
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Version => version::run(),

@@ -146,6 +146,11 @@ impl Config {
     }
 }
 
+/// The environment as far as it is text.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// What an instance is called that was not given a name.
 fn host(environment: &HashMap<String, String>) -> String {
     let named = environment.get("HOSTNAME").cloned();

@@ -16,7 +16,7 @@ mod spill;
 pub mod status;
 mod worker;
 
-use crate::config::{Config, Delivery, Source};
+use crate::config::{Config, Delivery};
 use crate::http;
 use crate::kafka::client::{CountError, GroupContext};
 use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
@@ -268,13 +268,4 @@ impl Workers {
             self.send(lane, Work::Cut { lanes: vec![lane.clone()], now, all, parts })
         })
     }
-}
-
-/// Loads the configuration again from where it came.
-///
-/// # Errors
-/// Every mistake in it, as text.
-pub fn load(file: Option<&std::path::Path>) -> Result<Config, String> {
-    let source = file.map_or(Source::Default, Source::File);
-    Config::load(source, std::env::vars()).map_err(|errors| errors.to_string())
 }

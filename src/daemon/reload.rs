@@ -2,7 +2,7 @@
 
 use super::committer::Event;
 use super::status::Status;
-use crate::config::Config;
+use crate::config::{Config, Source, environment};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -28,15 +28,15 @@ pub async fn watch(config: Arc<Config>, file: Option<PathBuf>, status: Arc<Statu
             continue;
         }
         content = now;
-        let loaded =
-            super::load(file.as_deref()).and_then(|new| config.reload(&new).map_err(|errors| errors.to_string()));
+        let source = file.as_deref().map_or(Source::Default, Source::File);
+        let loaded = Config::load(source, environment()).and_then(|new| config.reload(&new));
         let taken = loaded.is_ok();
         match loaded {
             Ok(rulebook) => {
                 tracing::info!("the config was read again: new rules from the next epoch on");
                 let _ = events.send(Event::Rules(Arc::new(rulebook)));
             }
-            Err(errors) => tracing::error!(errors, "the changed config is refused; the old one stays"),
+            Err(errors) => tracing::error!(%errors, "the changed config is refused; the old one stays"),
         }
         status.metrics.config_reload_ok.set(i64::from(taken));
         status.metrics.config_reloads.with_label_values(&[if taken { "ok" } else { "refused" }]).inc();

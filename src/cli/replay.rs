@@ -1,0 +1,178 @@
+//! `offkey replay`: the same detector over CSV files.
+
+use super::{ConfigArgs, Failed, print};
+use crate::detector::State;
+use crate::detector::alert::Transition;
+use crate::replay::csv::{self, Table};
+use crate::replay::labels::Figures;
+use crate::replay::{Replayed, Request, replay, report};
+use crate::wire::words;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// CSV files, gzipped or not, with a header `timestamp,<channels...>[,label]`; each is an entity.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Column with the time of the row: RFC 3339, with or without zone; seconds to nanoseconds since 1970; or steps 0, 1, 2 ...
+    #[arg(long, default_value = "timestamp")]
+    time_column: String,
+    /// Column with the label. Never an input; with it the figures are printed.
+    #[arg(long, default_value = "label")]
+    label_column: String,
+    /// Instead of `[warmup]`.
+    #[arg(long, value_name = "N")]
+    warmup_rows: Option<u64>,
+    /// The entity's name; default: the file's name up to its first `.csv`.
+    #[arg(long)]
+    entity: Option<String>,
+    /// The topic that the rows would have come by; default: the first of `input.topics`.
+    #[arg(long)]
+    topic: Option<String>,
+    /// One line per row.
+    #[arg(long, value_name = "OUT.csv")]
+    scores: Option<PathBuf>,
+    /// The alerts as the topic would have them.
+    #[arg(long, value_name = "OUT.jsonl")]
+    alerts: Option<PathBuf>,
+    /// One page with plots and every alert.
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
+    /// Write what was learned, to begin another replay with.
+    #[arg(long, value_name = "FILE")]
+    save_state: Option<PathBuf>,
+    /// Begin with what another replay has learned.
+    #[arg(long, value_name = "FILE")]
+    load_state: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failed> {
+    if args.files.len() > 1 && (args.save_state.is_some() || args.load_state.is_some() || args.entity.is_some()) {
+        return Err(Failed::outside("--entity, --save-state and --load-state are for one file at a time"));
+    }
+    let config = args.config.load()?;
+    let topic = args.topic.clone().unwrap_or_else(|| config.input.topics[0].clone());
+    let state =
+        args.load_state.as_ref().map(|file| std::fs::read(file).map_err(|error| outside(file, &error))).transpose()?;
+    let mut scores = args.scores.as_deref().map(create).transpose()?;
+    let mut alerts = args.alerts.as_deref().map(create).transpose()?;
+    if let (Some(scores), Some(path)) = (&mut scores, &args.scores) {
+        writeln!(scores, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state")
+            .map_err(|error| outside(path, &error))?;
+    }
+    let (mut total, mut all) = (Figures::default(), Vec::new());
+    for file in &args.files {
+        let table = csv::read(file, &args.time_column, &args.label_column).map_err(Failed::outside)?;
+        let entity = args.entity.clone().unwrap_or_else(|| stem(file));
+        let request = Request {
+            config: &config,
+            entity: &entity,
+            topic: &topic,
+            warmup_rows: args.warmup_rows,
+            state: state.as_deref(),
+        };
+        let bar = bar(table.n_rows(), &entity);
+        let replayed = replay(&table, &request, |row| {
+            if row % 1024 == 0 {
+                bar.set_position(row as u64);
+            }
+        })
+        .map_err(|error| Failed::outside(format!("{}: {error}", file.display())))?;
+        bar.finish_and_clear();
+        if let (Some(out), Some(path)) = (&mut scores, &args.scores) {
+            write_scores(out, &table, &replayed).map_err(|error| outside(path, &error))?;
+        }
+        if let (Some(out), Some(path)) = (&mut alerts, &args.alerts) {
+            replayed
+                .alerts
+                .iter()
+                .try_for_each(|(_, json)| writeln!(out, "{json}"))
+                .map_err(|error| outside(path, &error))?;
+        }
+        if let Some(path) = &args.save_state {
+            std::fs::write(path, replayed.save()).map_err(|error| outside(path, &error))?;
+        }
+        tell(&entity, &table, &replayed, &mut total);
+        if args.report.is_some() {
+            all.push((entity, table, replayed));
+        }
+    }
+    for (out, path) in [(scores, &args.scores), (alerts, &args.alerts)] {
+        if let (Some(mut out), Some(path)) = (out, path) {
+            out.flush().map_err(|error| outside(path, &error))?;
+        }
+    }
+    if let Some(path) = &args.report {
+        let series: Vec<_> = all.iter().map(|(name, table, replayed)| (name.clone(), table, replayed)).collect();
+        std::fs::write(path, report::page(&series)).map_err(|error| outside(path, &error))?;
+    }
+    if args.files.len() > 1 && total.events > 0 {
+        print(&format!("all {} files\n{total}\n", args.files.len()));
+    }
+    Ok(())
+}
+
+fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) {
+    let opened = replayed
+        .outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.alerts)
+        .filter(|alert| alert.transition == Transition::Opened)
+        .count();
+    print(&format!("{entity}: {} rows, {} channels, {opened} alerts\n", table.n_rows(), table.channels.len()));
+    if let Some(labels) = &table.labels {
+        let figures = figures(table, labels, replayed);
+        print(&format!("{figures}\n"));
+        total.add(&figures);
+    }
+}
+
+fn figures(table: &Table, labels: &[bool], replayed: &Replayed) -> Figures {
+    let scored_from =
+        replayed.outcomes.iter().position(|outcome| outcome.state != State::Warming).unwrap_or(table.n_rows());
+    let open: Vec<bool> = replayed.outcomes.iter().map(|outcome| outcome.anomalous).collect();
+    let raises =
+        |outcome: &crate::detector::Outcome| outcome.alerts.iter().any(|alert| alert.transition == Transition::Opened);
+    let raised: Vec<usize> =
+        replayed.outcomes.iter().enumerate().filter(|(_, outcome)| raises(outcome)).map(|(row, _)| row).collect();
+    Figures::of(labels, &open, &raised, &table.times, scored_from)
+}
+
+fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std::io::Result<()> {
+    for (row, (outcome, time)) in replayed.outcomes.iter().zip(&table.time_texts).enumerate() {
+        let crate::detector::Outcome { score, row_score, rarity, threshold, score_ratio, anomalous, state, .. } =
+            outcome;
+        let (anomalous, state) = (u8::from(*anomalous), words::state(*state));
+        writeln!(out, "{row},{time},{score},{row_score},{rarity},{threshold},{score_ratio},{anomalous},{state}")?;
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, Failed> {
+    File::create(path).map(BufWriter::new).map_err(|error| outside(path, &error))
+}
+
+fn outside(path: &Path, error: &std::io::Error) -> Failed {
+    Failed::outside(format!("{}: {error}", path.display()))
+}
+
+/// `pump.csv.gz` is `pump`.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.split_once(".csv").map_or(name.clone(), |(stem, _)| stem.to_owned())
+}
+
+/// On stderr, and only if that is a terminal.
+fn bar(rows: usize, entity: &str) -> ProgressBar {
+    let bar = ProgressBar::new(rows as u64);
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} rows {per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_message(entity.to_owned());
+    bar
+}

@@ -1,0 +1,169 @@
+//! A replay against its labels: point by point, and event by event. The label is never an input.
+
+use crate::detector::row::EventTime;
+use std::fmt;
+
+/// Rows after the end of a segment in which an alert still finds it.
+const SLACK: usize = 5;
+
+/// Figures of one or several series.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    true_positives: u64,
+    false_positives: u64,
+    false_negatives: u64,
+    true_negatives: u64,
+    /// Labelled segments.
+    pub events: u64,
+    /// Segments in which an alert was raised.
+    pub found: u64,
+    /// Alerts raised.
+    pub raised: u64,
+    /// Alerts raised in a segment.
+    pub right: u64,
+    delay_rows: u64,
+    days: f64,
+}
+
+impl Figures {
+    /// Of rows from `scored_from` on. `raised`: the rows on which an alert was raised; `open`: one flag a row.
+    #[must_use]
+    pub fn of(labels: &[bool], open: &[bool], raised: &[usize], times: &[EventTime], scored_from: usize) -> Self {
+        let mut figures = Self::default();
+        for (label, open) in labels.iter().zip(open).skip(scored_from) {
+            match (label, open) {
+                (true, true) => figures.true_positives += 1,
+                (false, true) => figures.false_positives += 1,
+                (true, false) => figures.false_negatives += 1,
+                (false, false) => figures.true_negatives += 1,
+            }
+        }
+        let raised: Vec<usize> = raised.iter().copied().filter(|row| *row >= scored_from).collect();
+        let segments = segments(labels, scored_from);
+        figures.events = segments.len() as u64;
+        figures.raised = raised.len() as u64;
+        for (from, to) in &segments {
+            if let Some(first) = raised.iter().find(|row| (*from..=to + SLACK).contains(row)) {
+                figures.found += 1;
+                figures.delay_rows += (first - from) as u64;
+            }
+        }
+        let inside = |row: &&usize| segments.iter().any(|(from, to)| (*from..=to + SLACK).contains(*row));
+        figures.right = raised.iter().filter(inside).count() as u64;
+        if let (Some(first), Some(last)) = (times.get(scored_from), times.last()) {
+            figures.days = last.micros().saturating_sub(first.micros()) as f64 / 86_400e6;
+        }
+        figures
+    }
+
+    /// Adds another series.
+    pub fn add(&mut self, other: &Self) {
+        self.true_positives += other.true_positives;
+        self.false_positives += other.false_positives;
+        self.false_negatives += other.false_negatives;
+        self.true_negatives += other.true_negatives;
+        self.events += other.events;
+        self.found += other.found;
+        self.raised += other.raised;
+        self.right += other.right;
+        self.delay_rows += other.delay_rows;
+        self.days += other.days;
+    }
+
+    /// Share of the flagged rows that are labelled.
+    #[must_use]
+    pub fn precision(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_positives)
+    }
+
+    /// Share of the labelled rows that are flagged.
+    #[must_use]
+    pub fn recall(&self) -> f64 {
+        share(self.true_positives, self.true_positives + self.false_negatives)
+    }
+
+    /// Harmonic mean of both.
+    #[must_use]
+    pub fn f1(&self) -> f64 {
+        share(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
+    }
+
+    /// Share of the normal rows that are flagged.
+    #[must_use]
+    pub fn false_alarm_rate(&self) -> f64 {
+        share(self.false_positives, self.false_positives + self.true_negatives)
+    }
+
+    /// Share of the segments in which an alert was raised.
+    #[must_use]
+    pub fn event_recall(&self) -> f64 {
+        share(self.found, self.events)
+    }
+
+    /// Share of the alerts raised in a segment.
+    #[must_use]
+    pub fn event_precision(&self) -> f64 {
+        share(self.right, self.raised)
+    }
+
+    /// Alerts a day and series.
+    #[must_use]
+    pub fn alerts_a_day(&self) -> f64 {
+        if self.days > 0.0 { self.raised as f64 / self.days } else { 0.0 }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "rows     precision {:.3}  recall {:.3}  F1 {:.3}  false-alarm rate {:.3}",
+            self.precision(),
+            self.recall(),
+            self.f1(),
+            self.false_alarm_rate()
+        )?;
+        let delay = share(self.delay_rows, self.found);
+        write!(
+            f,
+            "events   found {} of {}  mean delay {delay:.1} rows  alerts {} ({} in an event), {:.2} a day",
+            self.found,
+            self.events,
+            self.raised,
+            self.right,
+            self.alerts_a_day()
+        )
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// First and last row of every labelled stretch.
+fn segments(labels: &[bool], from: usize) -> Vec<(usize, usize)> {
+    let mut segments: Vec<(usize, usize)> = Vec::new();
+    for row in (from..labels.len()).filter(|row| labels[*row]) {
+        match segments.last_mut() {
+            Some((_, last)) if *last + 1 == row => *last = row,
+            Some(_) | None => segments.push((row, row)),
+        }
+    }
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_found_by_an_alert_raised_in_it() {
+        let labels = [false, false, true, true, false, false, true, false];
+        let open = [false, true, true, false, false, false, false, false];
+        let times: Vec<EventTime> = (0..8).map(|day| EventTime::from_micros(day * 86_400_000_000)).collect();
+        let figures = Figures::of(&labels, &open, &[1, 3], &times, 0);
+        assert_eq!((figures.events, figures.found, figures.raised, figures.right), (2, 1, 2, 1));
+        assert_eq!((figures.precision(), figures.recall()), (0.5, 1.0 / 3.0));
+        assert!((figures.alerts_a_day() - 2.0 / 7.0).abs() < 1e-9);
+    }
+}

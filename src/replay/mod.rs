@@ -1,0 +1,114 @@
+//! The same core over files: scores, alerts, figures against labels, a report. What a replay tells is what the daemon tells of
+//! the same rows, to the bit.
+
+pub mod csv;
+pub mod labels;
+pub mod report;
+
+use crate::config::Config;
+use crate::detector::{Outcome, Scratch, Settings};
+use crate::lane::entity::{Entity, State, Surroundings};
+use crate::wire::alert_v1::{AlertV1, Source};
+use crate::wire::channels::{Channels, Lookup, Selection};
+use crate::wire::state_record::{Envelope, Kind};
+use csv::Table;
+use std::sync::Arc;
+
+/// One series, replayed.
+pub struct Replayed {
+    /// One outcome per row.
+    pub outcomes: Vec<Outcome>,
+    /// Alert records as the topic would have them, one JSON text each, with the row that caused them.
+    pub alerts: Vec<(usize, String)>,
+    /// The entity as it is at the end.
+    pub entity: Entity,
+    channels: Channels,
+    settings: Arc<Settings>,
+}
+
+/// What a replay is given besides its rows.
+pub struct Request<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Whose rows they are.
+    pub entity: &'a str,
+    /// The topic that they would have come by: part of every alert's identity.
+    pub topic: &'a str,
+    /// Instead of `[warmup]`.
+    pub warmup_rows: Option<u64>,
+    /// A state to begin with, as [`Replayed::save`] wrote it.
+    pub state: Option<&'a [u8]>,
+}
+
+/// Replays a table. `progress` is told after every row.
+///
+/// # Errors
+/// The state to begin with is of no use.
+pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usize)) -> Result<Replayed, String> {
+    let config = request.config;
+    let mut settings = Settings::clone(&config.detector);
+    settings.clock = table.clock;
+    if let Some(rows) = request.warmup_rows {
+        settings.warmup = crate::detector::warmup::Length::Rows(rows);
+    }
+    let settings = Arc::new(settings);
+    let mut channels = Channels::new(Selection::all());
+    let ids: Vec<_> = table
+        .channels
+        .iter()
+        .map(|name| match channels.intern(name) {
+            Lookup::Channel(id) => Ok(id),
+            Lookup::Ignored | Lookup::Full => Err(format!("channel `{name}` is one too many")),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut entity = match request.state {
+        None => Entity::new(request.entity),
+        Some(bytes) => {
+            let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+            if envelope.fingerprint != settings.fingerprint() {
+                return Err("the state was learned under other settings".to_owned());
+            }
+            Entity::decode(request.entity, -1, envelope.body, &settings, &config.rules, &mut channels)
+                .map_err(|error| error.to_string())?
+        }
+    };
+    let mut scratch = Scratch::default();
+    let (mut outcomes, mut alerts) = (Vec::with_capacity(table.n_rows()), Vec::new());
+    let mut measurements = Vec::new();
+    for (row, at) in table.times.iter().enumerate() {
+        measurements.clear();
+        let values = &table.values[row * ids.len()..(row + 1) * ids.len()];
+        measurements.extend(ids.iter().copied().zip(values.iter().copied()).filter(|(_, value)| !value.is_nan()));
+        let mut around = Surroundings {
+            channels: &channels,
+            rulebook: &config.rules,
+            settings: &settings,
+            probation_rows: config.state.probation_rows as usize,
+            scratch: &mut scratch,
+        };
+        entity.take(*at, row as i64, &measurements, &mut around, |outcome| outcomes.push(outcome));
+        if let (State::Trained(detector), Some(outcome)) = (&entity.state, outcomes.last()) {
+            for alert in &outcome.alerts {
+                let mut json = Vec::new();
+                let source = Source { topic: request.topic, partition: 0 };
+                AlertV1::of(&config.name, request.entity, detector, &source, alert).write(&mut json);
+                alerts.push((row, String::from_utf8_lossy(&json).into_owned()));
+            }
+        }
+        progress(row);
+    }
+    Ok(Replayed { outcomes, alerts, entity, channels, settings })
+}
+
+impl Replayed {
+    /// The state as bytes: what the state topic would hold.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let (mut body, mut value) = (Vec::new(), Vec::new());
+        self.entity.encode(&self.channels, &mut body);
+        let fingerprint = self.settings.fingerprint();
+        Envelope { kind: Kind::Snapshot, fingerprint, as_of: -1, rows: self.entity.n_rows(), body: &body }
+            .encode(&mut value);
+        value
+    }
+}
