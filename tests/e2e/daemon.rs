@@ -1,0 +1,179 @@
+//! `offkey run` as a process.
+
+use crate::broker::free_port;
+use crate::{topic, wait_for};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A set-up of its own: a topic of telemetry, a group, outputs.
+pub struct Setup {
+    pub bootstrap: String,
+    pub name: String,
+    pub input: String,
+    /// Lines to add to the config.
+    pub more: String,
+    folder: tempfile::TempDir,
+}
+
+pub struct Daemon {
+    process: Child,
+    pub http: u16,
+    log: PathBuf,
+}
+
+/// A name that no other test has.
+pub fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Setup {
+    /// Reads `input`, a topic that exists.
+    pub fn new(bootstrap: &str, name: &str, input: &str) -> Self {
+        let (bootstrap, name, input) = (bootstrap.to_owned(), unique(name), input.to_owned());
+        Self { bootstrap, name, input, more: String::new(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn topic(&self, which: &str) -> String {
+        format!("{}-{which}", self.name)
+    }
+
+    /// The config of an instance.
+    pub fn config(&self, instance: &str, http: u16) -> PathBuf {
+        let file = self.folder.path().join(format!("{instance}.toml"));
+        let Self { bootstrap, name, input, more, .. } = self;
+        let text = format!(
+            r#"[kafka]
+brokers = ["{bootstrap}"]
+group = "{name}"
+instance = "{instance}"
+session_timeout = "10s"
+[input]
+topics = ["{input}"]
+entity = "key"
+timestamp = "ts"
+values = "values"
+[output]
+alerts = "{name}-alerts"
+scores = "{name}-scores"
+dead_letters = "{name}-dead"
+[warmup]
+rows = 400
+[state]
+topic = "{name}-state"
+snapshot_interval = "2s"
+[http]
+listen = "127.0.0.1:{http}"
+{more}
+"#
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    pub fn start(&self, instance: &str) -> Daemon {
+        self.start_with(instance, &[])
+    }
+
+    pub fn start_with(&self, instance: &str, environment: &[(&str, &str)]) -> Daemon {
+        let http = free_port();
+        let log = self.folder.path().join(format!("{instance}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_offkey"))
+            .arg("run")
+            .arg("-c")
+            .arg(self.config(instance, http))
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Daemon { process, http, log }
+    }
+
+    /// Waits until everything that is in the input was committed.
+    pub fn wait_until_read(&self) {
+        wait_for(&format!("{} to read everything", self.name), 240, || {
+            (topic::lag(&self.bootstrap, &self.name, &self.input)? == 0).then_some(())
+        });
+    }
+
+    /// Values of an output topic, sorted: a multiset.
+    pub fn values(&self, which: &str) -> Vec<String> {
+        let all = topic::read_all(&self.bootstrap, &self.topic(which));
+        let mut values: Vec<String> =
+            all.into_iter().map(|read| String::from_utf8_lossy(&read.value.unwrap_or_default()).into_owned()).collect();
+        values.sort();
+        values
+    }
+
+    /// The newest snapshot of every entity.
+    pub fn snapshots(&self) -> std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let all = topic::read_all(&self.bootstrap, &self.topic("state"));
+        all.into_iter().filter(|read| read.key.starts_with(b"e1/")).map(|read| (read.key, read.value)).collect()
+    }
+}
+
+impl Daemon {
+    pub fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// How it ended, within the time.
+    pub fn wait(&mut self, seconds: u64) -> ExitStatus {
+        let process = &mut self.process;
+        wait_for("the daemon to end", seconds, || process.try_wait().unwrap())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) {
+        self.signal("-TERM");
+        let status = self.wait(60);
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn get(&self, path: &str) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.http);
+        ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()
+    }
+
+    pub fn wait_until_ready(&self) {
+        wait_for("the daemon to be ready", 120, || {
+            let ready: serde_json::Value = serde_json::from_str(&self.get("/readyz")?).ok()?;
+            let lanes = ready["checks"].as_array()?.iter().find(|check| check["name"] == "lanes")?;
+            (ready["ready"] == true && lanes["reason"] != "0 of 0 assigned partitions are live").then_some(())
+        });
+    }
+
+    /// A sample of /metrics by its whole name, labels included.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").unwrap();
+        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.unwrap_or_else(|| panic!("no {name}")).rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,32 @@
+//! The ways out.
+
+use crate::broker::{create_topic, free_port, shared};
+use crate::daemon::{Setup, unique};
+use crate::fleet::Fleet;
+use crate::topic::{Writer, lag};
+
+#[test]
+fn a_signal_before_it_is_ready_ends_it_cleanly() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let setup = Setup::new(&nobody, "early", "telemetry");
+    let daemon = setup.start("a");
+    crate::wait_for("its health", 60, || daemon.get("/healthz"));
+    daemon.stop();
+}
+
+#[test]
+fn a_signal_in_the_middle_drains_and_leaves_nothing_undone() {
+    let bootstrap = shared();
+    let input = unique("drained");
+    create_topic(bootstrap, &input, 2);
+    let setup = Setup::new(bootstrap, "drain", &input);
+    let writer = Writer::to(bootstrap, &input);
+    let mut fleet = Fleet::new(1, 4);
+    (0..20_000).flat_map(|_| fleet.tick()).for_each(|row| writer.send(Some(&row.entity), Some(row.json().as_bytes())));
+    writer.flush();
+    let daemon = setup.start("a");
+    daemon.wait_until_ready();
+    daemon.stop();
+    let left = lag(bootstrap, &setup.name, &input).unwrap();
+    assert_eq!(setup.values("scores").len() as i64, 80_000 - left);
+}
