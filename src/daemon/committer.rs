@@ -231,6 +231,7 @@ impl Committer {
             }
             self.committed.remove(lane);
             self.workers.send(lane, Work::Drop(vec![lane.clone()]));
+            self.workers.release(lane);
             self.status.forget_lane(lane);
         }
         self.status.lanes(self.lanes.len(), self.n_live());

@@ -6,10 +6,12 @@
 //! | workers (threads) | lanes: decode, score, learn | when nobody can send them work |
 //! | committer (thread) | epochs, rebalances, the producer | ends the daemon |
 //! | recovery (a thread a lane) | state topic, silent replay | when its lane is live or gone |
+//! | observer (thread) | entities by state, lag | with the daemon |
 //! | http (tokio) | metrics, health | last |
 //! | signals, reload (tokio) | SIGTERM, SIGINT, SIGHUP, the config file | with the daemon |
 
 pub mod committer;
+mod observer;
 mod recovery;
 mod reload;
 mod spill;
@@ -29,6 +31,7 @@ use committer::{Committer, End, Event};
 use status::Status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -125,6 +128,7 @@ async fn run_with(
             );
         })
     };
+    let errors = Arc::clone(&count_error);
     let parts = committer::Parts {
         config: Arc::clone(config),
         found,
@@ -138,6 +142,12 @@ async fn run_with(
     };
     let (ended, mut end) = watch::channel(None);
     let committer = std::thread::spawn(move || drop(ended.send(Some(Committer::new(parts).run()))));
+    let observed = Arc::new(AtomicBool::new(false));
+    let observer = {
+        let (config, status, workers, end) =
+            (Arc::clone(config), Arc::clone(status), workers.clone(), Arc::clone(&observed));
+        std::thread::spawn(move || observer::observe(&config.kafka, &errors, &workers, &status, &end))
+    };
     let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
     let stopped = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => true,
@@ -152,8 +162,10 @@ async fn run_with(
     reload.abort();
     let how = end.borrow().clone();
     let _ = orders.send(Order::Close);
+    observed.store(true, Ordering::SeqCst);
     close(poller).await;
     close(committer).await;
+    close(observer).await;
     match how {
         Some(End::Stopped) => Exit::Clean,
         Some(End::Rival(text)) => Exit::Rival(text),
@@ -244,6 +256,16 @@ impl Workers {
             None => (0..self.inboxes.len()).min_by_key(load).unwrap_or(0),
         };
         lanes.insert(lane, (worker, backlog));
+    }
+
+    /// Lanes that have a worker.
+    fn known(&self) -> Vec<PartitionId> {
+        self.lanes().keys().cloned().collect()
+    }
+
+    /// A lane is gone.
+    fn release(&self, lane: &PartitionId) {
+        self.lanes().remove(lane);
     }
 
     fn backlog(&self, lane: &PartitionId) -> Backlog {

@@ -2,11 +2,12 @@
 
 use crate::kafka::consumer::unix_millis;
 use crate::kafka::failure::Failure;
-use crate::lane::Part;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
-use crate::lane::tally::Tally;
-use crate::metrics::Metrics;
+use crate::lane::tally::{Tally, severity_index};
+use crate::lane::{Census, Part};
+use crate::metrics::{Metrics, SEVERITIES, STATES};
+use crate::wire::words;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,13 +150,26 @@ impl Status {
     }
 
     /// Sets the gauges of the entities and open alerts, summed over the lanes.
-    pub fn census(&self, states: &BTreeMap<&'static str, i64>, open: [i64; 3]) {
-        for state in crate::metrics::STATES {
-            self.metrics.entities.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0));
+    pub fn census<'a>(&self, lanes: impl Iterator<Item = &'a Census>) {
+        let (mut states, mut open) = (BTreeMap::<&str, u64>::new(), [0i64; 3]);
+        for census in lanes {
+            *states.entry("probation").or_default() += census.on_probation;
+            for (state, n) in &census.by_state {
+                *states.entry(words::state(*state)).or_default() += n;
+            }
+            census.open.iter().for_each(|severity| open[severity_index(*severity)] += 1);
         }
-        for (severity, n) in crate::metrics::SEVERITIES.into_iter().zip(open) {
+        for state in STATES {
+            self.metrics.entities.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0) as i64);
+        }
+        for (severity, n) in SEVERITIES.into_iter().zip(open) {
             self.metrics.alerts_open.with_label_values(&[severity]).set(n);
         }
+    }
+
+    /// How far a lane is behind.
+    pub fn lag(&self, lane: &PartitionId, records: i64, seconds: f64) {
+        self.metrics.lag(lane, Some((records, seconds)));
     }
 
     /// Readiness, check by check.

@@ -5,7 +5,7 @@ use crate::kafka::consumer::{Backlog, Batch};
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::rulebook::Rulebook;
-use crate::lane::{Handled, Lane, Part};
+use crate::lane::{Census, Handled, Lane, Part};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +26,8 @@ pub enum Work {
     Finish(PartitionId, Sender<Report>),
     /// End what has gathered in these lanes; `all`: with a snapshot of everything dirty.
     Cut { lanes: Vec<PartitionId>, now: Duration, all: bool, parts: Sender<Part> },
+    /// Who is in memory?
+    Census(PartitionId, Sender<(PartitionId, Census)>),
     /// These lanes are not ours any more.
     Drop(Vec<PartitionId>),
     /// New rules, from now on. What is dirty was cut before.
@@ -74,6 +76,11 @@ pub fn run(inbox: &Receiver<Work>) {
                     if let Some(kept) = lanes.get_mut(&id) {
                         let _ = parts.send(kept.lane.cut(now, all));
                     }
+                }
+            }
+            Work::Census(id, answer) => {
+                if let Some(kept) = lanes.get(&id) {
+                    let _ = answer.send((id, kept.lane.census()));
                 }
             }
             Work::Drop(ids) => ids.iter().for_each(|id| drop(lanes.remove(id))),

@@ -10,8 +10,9 @@ pub mod recovery;
 pub mod rulebook;
 pub mod tally;
 
+use crate::detector::alert::Severity;
 use crate::detector::row::EventTime;
-use crate::detector::{Outcome, Scratch, Settings as DetectorSettings};
+use crate::detector::{Outcome, Scratch, Settings as DetectorSettings, State};
 use crate::wire::alert_v1::{AlertV1, Source};
 use crate::wire::channels::ChannelId;
 use crate::wire::dead_letter::{DeadLetter, Refused};
@@ -26,6 +27,7 @@ use entity::{Entity, Surroundings};
 use record::{PartitionId, Record};
 use recovery::Recovery;
 use rulebook::Rulebook;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +102,23 @@ pub struct Lane {
     next_offset: i64,
     live_from: i64,
     reported_offset: i64,
+    newest_ms: Option<i64>,
     pending: Effects,
+}
+
+/// Who is in memory, and how far the lane is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Entities on probation.
+    pub on_probation: u64,
+    /// Entities with a detector by its state.
+    pub by_state: BTreeMap<State, u64>,
+    /// Severities of the open alerts.
+    pub open: Vec<Severity>,
+    /// What is handled next.
+    pub next_offset: i64,
+    /// Timestamp of the newest record handled, milliseconds since the Unix epoch.
+    pub newest_ms: Option<i64>,
 }
 
 impl Lane {
@@ -116,6 +134,7 @@ impl Lane {
             recovery: Some(Recovery::default()),
             next_offset: live_from,
             reported_offset: live_from,
+            newest_ms: None,
             live_from,
             pending: Effects::default(),
             id,
@@ -159,6 +178,7 @@ impl Lane {
             self.pending.tally.replayed += 1;
         }
         self.next_offset = self.next_offset.max(record.offset + 1);
+        self.newest_ms = record.timestamp_ms.or(self.newest_ms);
         Handled::Done
     }
 
@@ -354,9 +374,20 @@ impl Lane {
         self.rulebook = rulebook;
     }
 
-    /// Entities in memory, with their states.
-    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
-        self.entities.iter()
+    /// Counts who is in memory.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census { next_offset: self.next_offset, newest_ms: self.newest_ms, ..Census::default() };
+        for entity in self.entities.iter() {
+            match &entity.state {
+                entity::State::Probation(_) => census.on_probation += 1,
+                entity::State::Trained(detector) => {
+                    *census.by_state.entry(detector.state()).or_default() += 1;
+                    census.open.extend(detector.open_alerts());
+                }
+            }
+        }
+        census
     }
 }
 

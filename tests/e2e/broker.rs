@@ -38,7 +38,8 @@ impl Broker {
     /// Starts it as it was left.
     pub fn resume(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/start.sh");
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("broker.log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.folder.path().join("broker.log")).unwrap();
         let process = Command::new(script)
             .arg(self.folder.path())
             .args([self.ports.0.to_string().as_str(), self.version, &self.ports.1.to_string()])
@@ -67,7 +68,8 @@ impl Drop for Broker {
 }
 
 fn metadata(bootstrap: &str) -> Option<()> {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).set("log_level", "0").create().ok()?;
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("log_level", "0").create().ok()?;
     let metadata = consumer.fetch_metadata(None, Duration::from_secs(2)).ok()?;
     (!metadata.brokers().is_empty()).then_some(())
 }
@@ -91,12 +93,19 @@ fn kill_at_exit(broker: &Broker) {
     let (us, them) = (std::process::id(), broker.process.as_ref().unwrap().id());
     let folder = broker.folder.path().display().to_string();
     let wait = format!("while kill -0 {us} 2>/dev/null; do sleep 0.5; done; kill -9 {them}; rm -rf '{folder}'");
-    Command::new("sh").args(["-c", &wait]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    Command::new("sh")
+        .args(["-c", &wait])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
 }
 
 /// Creates a topic with this many partitions.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));

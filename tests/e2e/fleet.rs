@@ -51,7 +51,8 @@ impl Fleet {
 
 impl Row {
     pub fn json(&self) -> String {
-        let values: Vec<String> = CHANNELS.iter().zip(self.values).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let values: Vec<String> =
+            CHANNELS.iter().zip(self.values).map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{\"ts\":{},\"values\":{{{}}}}}", self.millis, values.join(","))
     }
 }

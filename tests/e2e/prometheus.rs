@@ -34,7 +34,12 @@ fn promtool_and_prometheus_take_the_metrics_and_every_query_of_the_dashboard_has
     let daemon = setup.start("a");
     daemon.wait_until_ready();
     setup.wait_until_read();
-    let mut promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     promtool.stdin.take().unwrap().write_all(daemon.get("/metrics").unwrap().as_bytes()).unwrap();
     let said = promtool.wait_with_output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
@@ -61,7 +66,9 @@ fn promtool_and_prometheus_take_the_metrics_and_every_query_of_the_dashboard_has
         let text = ureq::get(&url).query("query", query).call().ok()?.body_mut().read_to_string().ok()?;
         serde_json::from_str(&text).ok()
     };
-    let has_answer = |query: &str| ask(query).is_some_and(|told| told["data"]["result"].as_array().is_some_and(|rows| !rows.is_empty()));
+    let has_answer = |query: &str| {
+        ask(query).is_some_and(|told| told["data"]["result"].as_array().is_some_and(|rows| !rows.is_empty()))
+    };
     // A rate wants two samples.
     wait_for("the first samples", 60, || has_answer("count_over_time(offkey_rows_total[1m]) > 3").then_some(()));
     let queries = dashboard_queries();

@@ -45,7 +45,16 @@ fn alerts_and_scores_are_those_of_a_replay_of_the_same_rows() {
         std::fs::write(&csv, text).unwrap();
         let config = setup.config("replay", 1);
         let status = Command::new(env!("CARGO_BIN_EXE_offkey"))
-            .args(["replay", &csv, "-c", &config.display().to_string(), "--scores", &path("scores.csv"), "--alerts", &path("alerts.jsonl")])
+            .args([
+                "replay",
+                &csv,
+                "-c",
+                &config.display().to_string(),
+                "--scores",
+                &path("scores.csv"),
+                "--alerts",
+                &path("alerts.jsonl"),
+            ])
             .output()
             .unwrap();
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));

@@ -82,7 +82,9 @@ pub fn read_all(bootstrap: &str, topic: &str) -> Vec<Read> {
                 value: message.payload().map(<[u8]>::to_vec),
                 headers: message
                     .headers()
-                    .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())
+                    .map(|headers| {
+                        headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
+                    })
                     .unwrap_or_default(),
             }),
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
