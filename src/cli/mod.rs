@@ -35,7 +35,7 @@ enum Command {
     #[cfg(feature = "daemon")]
     Run(run::Args),
     /// Run the same detector over CSV files.
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     /// Check a configuration and say what it means.
     Check(check::Args),
     /// Print the JSON Schema of what Offkey writes.

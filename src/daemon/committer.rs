@@ -196,8 +196,9 @@ impl Committer {
             Event::Recovered(lane, offset) => self.go_live(lane, offset),
             Event::RecoveryFailed(lane, why) => {
                 tracing::warn!(%lane, why, "a recovery begins again");
-                if self.lanes.contains_key(&lane) {
-                    self.lanes.insert(lane, LaneState::Recovering(Arc::default()));
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    *state = LaneState::Recovering(Arc::default());
+                    self.committed.remove(&lane);
                     self.recover();
                 }
             }

@@ -86,7 +86,8 @@ impl Effects {
             self.headers.push(Header { name, value });
         }
         let start = self.bytes.len();
-        let value = value(&mut self.bytes).then(|| start..self.bytes.len());
+        let has_value = value(&mut self.bytes);
+        let value = has_value.then_some(start..self.bytes.len());
         self.spans.push(Span { stream, partition, key, value, headers: first..self.headers.len() });
     }
 

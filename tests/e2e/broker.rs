@@ -93,6 +93,7 @@ fn kill_at_exit(broker: &Broker) {
     let (us, them) = (std::process::id(), broker.process.as_ref().unwrap().id());
     let folder = broker.folder.path().display().to_string();
     let wait = format!("while kill -0 {us} 2>/dev/null; do sleep 0.5; done; kill -9 {them}; rm -rf '{folder}'");
+    #[expect(clippy::zombie_processes, reason = "it outlives us")]
     Command::new("sh")
         .args(["-c", &wait])
         .stdin(Stdio::null())

@@ -106,7 +106,9 @@ pub fn lag(bootstrap: &str, group: &str, topic: &str) -> Option<i64> {
         .ok()?;
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
     let mut list = TopicPartitionList::new();
-    metadata.topics()[0].partitions().iter().for_each(|partition| drop(list.add_partition(topic, partition.id())));
+    for partition in metadata.topics()[0].partitions() {
+        list.add_partition(topic, partition.id());
+    }
     let committed = consumer.committed_offsets(list, Duration::from_secs(5)).ok()?;
     let mut lag = 0;
     for element in committed.elements() {
