@@ -1,4 +1,4 @@
-//! [input], [output] and [state], checked.
+//! `[input]`, `[output]` and `[state]`, checked.
 
 use super::error::Problems;
 use super::raw::{RawFormat, RawInput, RawOutput, RawState, RawUnit};

@@ -1,4 +1,4 @@
-//! [kafka] as written, and as librdkafka gets it: what Offkey's promises rest on is set here and nowhere else.
+//! `[kafka]` as written, and as librdkafka gets it: what Offkey's promises rest on is set here and nowhere else.
 
 use super::error::{ConfigError, Problems};
 use super::raw::RawKafka;

@@ -1,4 +1,4 @@
-//! [warmup], [window] and [model], checked and made into the detector's settings.
+//! `[warmup]`, `[window]` and `[model]`, checked and made into the detector's settings.
 
 use super::error::Problems;
 use super::raw::{Raw, RawActivation, RawInit, RawKind, RawLoss, RawModel, RawOptimizer, RawSparsity};

@@ -1,4 +1,4 @@
-//! [threshold], [alert], [[channel]], [[override]] and [[silence]], checked and made into a rulebook.
+//! `[threshold]`, `[alert]`, [[channel]], [[override]] and [[silence]], checked and made into a rulebook.
 
 use super::error::Problems;
 use super::raw::{Raw, RawAlert, RawChannel, RawClose, RawDirection, RawMethod, RawOverride, RawSilence, RawThreshold};
