@@ -16,5 +16,8 @@ pub mod lane;
 pub mod logging;
 #[cfg(feature = "daemon")]
 pub mod metrics;
+pub mod quality;
 pub mod replay;
+#[cfg(feature = "daemon")]
+pub mod simulate;
 pub mod wire;

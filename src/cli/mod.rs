@@ -9,7 +9,10 @@
 //! | 75 | not now: another instance runs under the same name, or the broker ended the session for good; start it again |
 //! | 78 | the configuration cannot be used |
 
+mod bench;
 mod check;
+#[cfg(feature = "daemon")]
+mod demo;
 mod replay;
 #[cfg(feature = "daemon")]
 mod run;
@@ -34,8 +37,13 @@ enum Command {
     /// Consume telemetry, learn, publish alerts.
     #[cfg(feature = "daemon")]
     Run(run::Args),
+    /// Show all of it on a simulated fleet, without a Kafka.
+    #[cfg(feature = "daemon")]
+    Demo(demo::Args),
     /// Run the same detector over CSV files.
     Replay(Box<replay::Args>),
+    /// Measure the detection on labelled series.
+    Bench(bench::Args),
     /// Check a configuration and say what it means.
     Check(check::Args),
     /// Print the JSON Schema of what Offkey writes.
@@ -112,7 +120,10 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         #[cfg(feature = "daemon")]
         Command::Run(args) => run::run(&args),
+        #[cfg(feature = "daemon")]
+        Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Version => version::run(),

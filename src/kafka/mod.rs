@@ -4,6 +4,7 @@
 pub mod check;
 pub mod client;
 pub mod consumer;
+pub mod embedded;
 pub mod failure;
 pub mod producer;
 pub mod restorer;

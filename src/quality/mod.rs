@@ -1,0 +1,135 @@
+//! How well does it detect? The default config over labelled series, beside honest controls. Labels are read by the scorers
+//! alone.
+
+pub mod controls;
+pub mod nab;
+pub mod tables;
+pub mod vus;
+
+use crate::config::Config;
+use crate::detector::alert::Transition;
+use crate::replay::csv::{self, Table};
+use crate::replay::labels::Figures;
+use crate::replay::{Request, replay};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A line of `series.csv`.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Series {
+    /// Set it belongs to.
+    pub dataset: String,
+    /// Its name.
+    pub series: String,
+    /// Its file, below the folder.
+    pub file: PathBuf,
+    /// Rows that are not scored: the warm-up.
+    pub train_rows: usize,
+    /// Nominal distance of two rows.
+    pub step_seconds: f64,
+    /// Widest buffer of VUS-PR, rows.
+    pub vus_window: usize,
+}
+
+/// What came of one series.
+pub struct Measured {
+    /// Which.
+    pub series: Series,
+    /// VUS-PR by scorer, ours first; `None`: no anomaly in the scored rows.
+    pub vus: Option<Vec<f64>>,
+    /// Figures of our alerts.
+    pub figures: Figures,
+    /// Rows scored, in days.
+    pub days: f64,
+    /// NAB's points, if the set has windows.
+    pub nab: Option<nab::Points>,
+}
+
+/// Names of the scorers, ours first.
+#[must_use]
+pub fn scorers() -> Vec<&'static str> {
+    let mut names = vec!["offkey"];
+    names.extend(controls::ALL.map(|(name, _)| name));
+    names
+}
+
+/// Measures every series of the folder's `series.csv` whose set is wanted (none named: all), on two threads.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn measure(
+    folder: &Path,
+    sets: &[String],
+    config: &Config,
+    progress: impl Fn(&str) + Sync,
+) -> Result<Vec<Measured>, String> {
+    let manifest = folder.join("series.csv");
+    let fault = |error: ::csv::Error| format!("{}: {error}", manifest.display());
+    let mut reader = ::csv::Reader::from_path(&manifest).map_err(fault)?;
+    let mut wanted = Vec::new();
+    for series in reader.deserialize() {
+        let series: Series = series.map_err(fault)?;
+        if sets.is_empty() || sets.contains(&series.dataset) {
+            wanted.push(series);
+        }
+    }
+    let windows = nab::read_windows(&folder.join("nab/windows.csv"))?;
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((index, series)) =
+            wanted.get(next.fetch_add(1, Ordering::Relaxed)).map(|series| (series.series.clone(), series))
+        {
+            progress(&index);
+            let measured = measure_one(folder, series, config, &windows);
+            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(measured);
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut measured = done.into_iter().collect::<Result<Vec<_>, _>>()?;
+    measured.sort_by_key(|one| {
+        wanted.iter().position(|series| series.series == one.series.series && series.dataset == one.series.dataset)
+    });
+    Ok(measured)
+}
+
+fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::Windows) -> Result<Measured, String> {
+    let table = csv::read(&folder.join(&series.file), "timestamp", "label")?;
+    let labels = table.labels.clone().ok_or_else(|| format!("{} has no labels", series.file.display()))?;
+    let request = Request {
+        config,
+        entity: &series.series,
+        topic: "bench",
+        warmup_rows: Some(series.train_rows as u64),
+        state: None,
+    };
+    let replayed = replay(&table, &request, |_| {})?;
+    let from = series.train_rows.min(table.n_rows());
+    let mut scores = vec![replayed.outcomes.iter().map(|outcome| outcome.score).collect::<Vec<f32>>()];
+    scores.extend(controls::ALL.iter().map(|(_, control)| control(&table, from)));
+    let any = labels[from..].iter().any(|label| *label);
+    let vus = any.then(|| {
+        scores.iter().map(|scores| vus::vus_pr(&labels[from..], &scores[from..], series.vus_window)).collect()
+    });
+    let open: Vec<bool> = replayed.outcomes.iter().map(|outcome| outcome.anomalous).collect();
+    let raised: Vec<usize> = replayed
+        .outcomes
+        .iter()
+        .enumerate()
+        .filter(|(_, outcome)| outcome.alerts.iter().any(|alert| alert.transition == Transition::Opened))
+        .map(|(row, _)| row)
+        .collect();
+    Ok(Measured {
+        vus,
+        figures: Figures::of(&labels, &open, &raised, &table.times, from),
+        days: (table.n_rows() - from) as f64 * series.step_seconds / 86_400.0,
+        nab: (series.dataset == "nab").then(|| nab::points(&table, &raised, windows.of(&series.series))),
+        series: series.clone(),
+    })
+}
+
+/// A series' values of one channel.
+pub(crate) fn channel(table: &Table, channel: usize) -> impl Iterator<Item = f32> + Clone {
+    table.values.iter().copied().skip(channel).step_by(table.channels.len())
+}
