@@ -249,7 +249,7 @@ impl Episode {
                 None
             }
             Phase::Open(open) => {
-                open.rows += 1;
+                open.rows = open.rows.saturating_add(1);
                 open.peak_ratio = open.peak_ratio.max(row.judged.ratio);
                 if open.is_over(row, self.base, self.since_over, over, steps, settings) {
                     let cause = if open.adapting { Cause::NewNormal } else { Cause::Cleared };
@@ -324,7 +324,7 @@ impl Open {
     ) -> bool {
         match settings.close {
             Close::Clear { below, rows } => {
-                self.calm_rows = if row.judged.ratio < below { self.calm_rows + 1 } else { 0 };
+                self.calm_rows = if row.judged.ratio < below { self.calm_rows.saturating_add(1) } else { 0 };
                 self.calm_rows >= rows
             }
             Close::Relative { share } => {
@@ -355,84 +355,4 @@ impl Open {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
-
-    fn check(ratios: &[f32], settings: &Settings, expected: &Expect) {
-        let mut episode = Episode::default();
-        let mut told = String::new();
-        for (i, ratio) in ratios.iter().enumerate() {
-            let row = Row {
-                at: EventTime::from_micros(i as i64),
-                judged: Judged { figure: 2.2 * ratio, threshold: 2.2, ratio: *ratio },
-                log_error: None,
-                adapting: false,
-            };
-            let decision = episode.observe(&row, &Steps::default(), settings);
-            if let Some(step) = decision.step {
-                told += &format!("{i}: {:?} {:?} {:?}\n", step.transition, step.cause, step.severity);
-            } else if decision.refractory {
-                told += &format!("{i}: refractory\n");
-            }
-        }
-        expected.assert_eq(&told);
-    }
-
-    #[test]
-    fn one_alert_for_an_episode_and_quiet_rows_close_it() {
-        let mut ratios = vec![0.2, 1.1, 1.0, 1.4];
-        ratios.extend([0.1; 20]);
-        check(
-            &ratios,
-            &Settings::default(),
-            &expect![[r#"
-            1: Opened Threshold Info
-            3: Updated Escalation Warning
-            19: Closed Cleared Warning
-        "#]],
-        );
-    }
-
-    #[test]
-    fn the_refractory_rows_hold_a_second_alert_back_unless_it_breaks_through() {
-        let mut ratios = vec![1.1];
-        ratios.extend([0.1; 20]);
-        ratios.extend([1.2, 0.1, 2.5]);
-        check(
-            &ratios,
-            &Settings::default(),
-            &expect![[r#"
-            0: Opened Threshold Info
-            16: Closed Cleared Info
-            21: refractory
-            23: Opened Threshold Critical
-        "#]],
-        );
-    }
-
-    #[test]
-    fn three_of_five_rows_open_it() {
-        let settings = Settings { open: 3, of: 5, ..Settings::default() };
-        check(
-            &[1.1, 0.1, 1.1, 0.1, 0.1, 1.1, 1.1, 0.1, 1.2],
-            &settings,
-            &expect![[r#"
-            6: Opened Threshold Info
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_clear_condition_closes_it() {
-        let settings = Settings { close: Close::Clear { below: 0.5, rows: 3 }, ..Settings::default() };
-        check(
-            &[1.1, 0.4, 0.6, 0.4, 0.4, 0.4],
-            &settings,
-            &expect![[r#"
-            0: Opened Threshold Info
-            5: Closed Cleared Info
-        "#]],
-        );
-    }
-}
+mod tests;

@@ -99,7 +99,56 @@ impl Fast {
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden::noise;
     use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn from_the_same_weights_it_learns_what_the_prototype_learns() {
+        let golden = [
+            (0, 1.5, 0.375),
+            (1, 0.365_891_6, 0.379_714_7),
+            (20, 1.434_511, 1.000_298),
+            (100, 0.831_371_6, 0.692_516_1),
+            (300, 0.675_807_5, 0.547_855_5),
+            (499, 0.129_857_6, 0.275_729_7),
+            (500, 9.700_383, 2.443_746),
+            (501, 0.576_878_3, 2.312_469),
+            (599, 0.197_543_6, 0.287_755_7),
+        ];
+        let mut fast = Fast::new(0);
+        fast.encoder = (0..256).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect();
+        fast.decoder = (256..512).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect();
+        let told: Vec<Residuals> = (0..600u64)
+            .map(|t| if t == 500 { 25.0 } else { ((t % 7) as f32 - 3.0) * 0.5 + noise(t) * 0.5 })
+            .map(|value| fast.see(f64::from(value)))
+            .collect();
+        for (t, newest, window) in golden {
+            let Residuals { newest: told_newest, window: told_window } = told[t];
+            assert!((told_newest - newest).abs() < 2e-4, "row {t}: {told_newest} against {newest}");
+            assert!((told_window - window).abs() < 2e-4, "row {t}: {told_window} against {window}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_blows_up_and_a_restored_one_goes_on_as_if_undisturbed(
+            values in proptest::collection::vec(-1e9f64..1e9, 1..300), calm in 0usize..300, seed in any::<u64>(),
+        ) {
+            let mut fast = Fast::new(seed);
+            let row = |i: usize| if i < calm { 0.0 } else { values[i % values.len()] };
+            for i in 0..300 {
+                let told = fast.see(row(i));
+                prop_assert!(told.newest.is_finite() && told.newest < 1e3 && told.window < 1e3, "{told:?}");
+            }
+            prop_assert_eq!(fast.soundness(), Soundness::of(true, ""));
+            let mut restored: Fast = postcard::from_bytes(&postcard::to_stdvec(&fast).unwrap()).unwrap();
+            for i in 0..50 {
+                prop_assert_eq!(fast.see(row(i)), restored.see(row(i)));
+            }
+            prop_assert_eq!(fast, restored);
+        }
+    }
 
     #[test]
     fn a_rhythm_is_learned_and_a_break_of_it_is_not_expected() {

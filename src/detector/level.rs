@@ -54,6 +54,9 @@ pub struct Streams {
     pub season: f32,
 }
 
+/// No centre, scale or baseline of `f32` values is larger than this; so no sum of them overflows.
+const REACH: f64 = 1e40;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Centre {
     n: u64,
@@ -91,13 +94,13 @@ impl Centre {
         let step = steps.centre.max(1.0 / (self.n as f64 + 1.0));
         self.mean += step * learned;
         self.variance = (1.0 - step) * (self.variance + step * learned * learned);
-        self.n += 1;
+        self.n = self.n.saturating_add(1);
         Glance { deviation, scale, unit: self.unit }
     }
 
     fn is_sound(&self) -> bool {
-        let finite = [self.mean, self.variance, self.unit, self.smoothed].iter().all(|value| value.is_finite());
-        finite && self.variance >= 0.0 && (self.n == 0 || self.unit > 0.0)
+        let reached = [self.mean, self.smoothed, self.unit].iter().all(|value| value.abs() <= REACH);
+        reached && (0.0..=REACH * REACH).contains(&self.variance) && (self.n == 0 || self.unit > 0.0)
     }
 }
 
@@ -199,7 +202,7 @@ impl Level {
                 && season.centres.iter().all(Centre::is_sound)
                 && season.slow.len() == channels
                 && [season.baseline.len(), season.visits.len()] == [channels * settings.bins; 2]
-                && season.baseline.iter().chain(&season.slow).all(|value| value.is_finite())
+                && season.baseline.iter().chain(&season.slow).all(|value| value.abs() <= REACH)
         });
         let shape = self.centres.len() == channels && self.season.is_some() == season;
         Soundness::of(shape && seasons && self.centres.iter().all(Centre::is_sound), "level")
@@ -239,49 +242,4 @@ fn time_of_day_bin(seconds: f64, bins: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn see(level: &mut Level, x: f32, t: u64) -> Streams {
-        level.see(
-            &[x],
-            |_| 0.0,
-            t as f64 * 300.0,
-            t >= 100,
-            &Steps::of(&Settings::default()),
-            &Settings::default(),
-            &mut Vec::new(),
-        )
-    }
-
-    #[test]
-    fn a_jump_is_told_in_units_of_the_warm_up() {
-        let mut level = Level::new(1, false, &Settings::default());
-        for t in 0..200 {
-            see(&mut level, if t % 2 == 0 { 1.0 } else { -1.0 }, t);
-        }
-        let jump = see(&mut level, 20.0, 200);
-        assert!((jump.deviation - 20.0).abs() < 0.5, "{jump:?}");
-    }
-
-    #[test]
-    fn a_daily_rhythm_is_no_deviation_from_the_season() {
-        let mut level = Level::new(1, true, &Settings::default());
-        let day = |t: u64| if t % 288 < 144 { 10.0 } else { 0.0 };
-        for t in 0..288 * 20 {
-            see(&mut level, day(t), t);
-        }
-        let usual = see(&mut level, day(0), 288 * 20);
-        let strange = see(&mut level, 40.0, 288 * 20 + 1);
-        assert!(usual.season < 0.2 && strange.season > 0.3, "{usual:?} {strange:?}");
-    }
-
-    #[test]
-    fn a_missing_value_changes_nothing() {
-        let mut level = Level::new(1, true, &Settings::default());
-        see(&mut level, 3.0, 0);
-        let before = level.clone();
-        assert_eq!(see(&mut level, f32::NAN, 1), Streams::default());
-        assert_eq!(level, before);
-    }
-}
+mod tests;

@@ -10,6 +10,8 @@ pub mod decay;
 pub mod episode;
 pub mod fast;
 pub mod gate;
+#[cfg(test)]
+mod golden;
 pub mod level;
 mod model;
 mod outcome;
@@ -344,7 +346,7 @@ impl Detector {
         scratch: &Scratch,
         outcome: &mut Outcome,
     ) {
-        let Some(told) = self.quality.observe(row.at, !out_of_range.is_empty()) else { return };
+        let Some(told) = self.quality.observe(row.at, !out_of_range.is_empty(), muted) else { return };
         if muted {
             outcome.suppressed = Some(Suppressed::Silence);
             return;

@@ -19,6 +19,7 @@ struct Open {
     onset: EventTime,
     rows: u64,
     calm: u32,
+    published: bool,
 }
 
 /// A transition to tell.
@@ -37,14 +38,15 @@ pub struct Told {
 }
 
 impl Quality {
-    /// Takes one row.
-    pub fn observe(&mut self, at: EventTime, out_of_range: bool) -> Option<Told> {
+    /// Takes one row. What it tells while `muted` is for the caller to hold back: an alert that began in a silence is told of
+    /// by the first row out of range after it, or never.
+    pub fn observe(&mut self, at: EventTime, out_of_range: bool, muted: bool) -> Option<Told> {
         let severity = Severity::Warning;
         let Some(open) = &mut self.open else {
             if !out_of_range {
                 return None;
             }
-            self.open = Some(Open { onset: at, rows: 1, calm: 0 });
+            self.open = Some(Open { onset: at, rows: 1, calm: 0, published: !muted });
             return Some(Told {
                 transition: Transition::Opened,
                 cause: Cause::OutOfRange,
@@ -53,10 +55,20 @@ impl Quality {
                 rows: 1,
             });
         };
-        open.rows += 1;
-        open.calm = if out_of_range { 0 } else { open.calm + 1 };
+        open.rows = open.rows.saturating_add(1);
+        open.calm = if out_of_range { 0 } else { open.calm.saturating_add(1) };
         if open.calm < CALM_ROWS {
-            return None;
+            if open.published || muted || !out_of_range {
+                return None;
+            }
+            open.published = true;
+            return Some(Told {
+                transition: Transition::Opened,
+                cause: Cause::OutOfRange,
+                severity,
+                onset: open.onset,
+                rows: open.rows,
+            });
         }
         let told = Told {
             transition: Transition::Closed,
@@ -65,8 +77,9 @@ impl Quality {
             onset: open.onset,
             rows: open.rows,
         };
+        let published = open.published;
         self.open = None;
-        Some(told)
+        published.then_some(told)
     }
 
     /// Is it open?
@@ -75,10 +88,10 @@ impl Quality {
         self.open.is_some()
     }
 
-    /// Severity of the open alert.
+    /// Severity of the open alert, if the world knows of it.
     #[must_use]
     pub fn severity(&self) -> Option<Severity> {
-        self.open.as_ref().map(|_| Severity::Warning)
+        self.open.as_ref().filter(|open| open.published).map(|_| Severity::Warning)
     }
 }
 
@@ -116,4 +129,47 @@ pub fn put_in_range_bands(
         }
     }
     channels.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.slot.cmp(&b.slot)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(out_of_range: &[bool], muted: impl Fn(usize) -> bool) -> Vec<(usize, Transition, u64)> {
+        let mut quality = Quality::default();
+        let row = |i: usize| quality.observe(EventTime::from_micros(i as i64), out_of_range[i], muted(i));
+        let told: Vec<Option<Told>> = (0..out_of_range.len()).map(row).collect();
+        told.iter().enumerate().filter_map(|(i, told)| told.map(|told| (i, told.transition, told.rows))).collect()
+    }
+
+    #[test]
+    fn sixteen_rows_in_range_close_it() {
+        let mut rows = vec![false, true, false, true];
+        rows.extend([false; 20]);
+        assert_eq!(check(&rows, |_| false), [(1, Transition::Opened, 1), (19, Transition::Closed, 19)]);
+    }
+
+    #[test]
+    fn what_was_opened_in_a_silence_is_not_closed_after_it() {
+        let mut rows = vec![true];
+        rows.extend([false; 20]);
+        let told = check(&rows, |i| i < 5);
+        assert_eq!(told, [(0, Transition::Opened, 1)], "the caller holds it back, for it is muted");
+    }
+
+    #[test]
+    fn what_outlasts_a_silence_is_told_of_after_it() {
+        let mut rows = vec![true; 8];
+        rows.extend([false; 20]);
+        let told = check(&rows, |i| i < 5);
+        assert_eq!(told, [(0, Transition::Opened, 1), (5, Transition::Opened, 6), (23, Transition::Closed, 24)]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_missing_for_all_that_learns() {
+        let rule = ChannelRule { valid_min: 0.0, valid_max: 10.0, ..ChannelRule::default() };
+        let mut values = [5.0, -1.0, f32::NAN, 11.0];
+        assert_eq!(mask(&mut values, &[rule; 4]), [1, 3]);
+        assert!(values[0] == 5.0 && values[1..].iter().all(|value| value.is_nan()));
+    }
 }

@@ -77,70 +77,97 @@ pub struct Judged {
 impl Judged {
     fn of(figure: f32, threshold: Option<f32>) -> Self {
         match threshold {
-            Some(threshold) if threshold > 0.0 => Self { figure, threshold, ratio: (figure / threshold).min(1e6) },
+            Some(threshold) if threshold > 0.0 && threshold.is_finite() => {
+                Self { figure, threshold, ratio: (figure / threshold).min(1e6) }
+            }
             Some(_) | None => Self { figure, threshold: 0.0, ratio: 0.0 },
         }
     }
 }
 
-/// Running statistics of the score. All are kept whatever the method, so that a reload may change it.
+/// Running statistics of the score. Each learns while its method is the one in use, and is listened to once it has learned
+/// enough: after a reload that changes the method, the new one is silent for its first rows and the old one is not forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
-    learned: u64,
-    mean: f64,
-    variance: f64,
-    scores: Histogram,
-    deviations: Histogram,
+    moments: Moments,
+    scores: Quantiles,
+    deviations: Quantiles,
     spot: Spot,
     correction: f64,
+}
+
+/// Exponentially weighted mean and variance, plain ones at first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Moments {
+    n: u64,
+    mean: f64,
+    variance: f64,
+}
+
+impl Moments {
+    fn learn(&mut self, score: f32) {
+        self.n = self.n.saturating_add(1);
+        let step = decay::step(HALF_LIFE).max(1.0 / self.n as f64);
+        let deviation = f64::from(score) - self.mean;
+        self.mean += step * deviation;
+        self.variance = (1.0 - step) * (self.variance + step * deviation * deviation);
+    }
+
+    fn above_mean(&self, k: f32) -> Option<f32> {
+        (self.n >= WARM).then(|| (self.mean + f64::from(k) * self.variance.sqrt()) as f32)
+    }
+}
+
+/// A decayed histogram that is silent until it is warm.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Quantiles {
+    n: u64,
+    histogram: Histogram,
+}
+
+impl Quantiles {
+    fn learn(&mut self, value: f32) {
+        self.n = self.n.saturating_add(1);
+        self.histogram.learn(bin_of(value), decay::keep(HALF_LIFE) as f32);
+    }
+
+    fn at(&self, q: f64) -> Option<f32> {
+        if self.n >= WARM { self.histogram.quantile(q) } else { None }
+    }
 }
 
 impl Threshold {
     /// Judges a row. `rows_a_day` is needed by a budget alone.
     #[must_use]
     pub fn judge(&self, score: f32, rarity: f32, rows_a_day: f64, settings: &Settings) -> Judged {
-        let warm = self.learned >= WARM;
         match *settings {
             Settings::Rarity { level } => Judged::of(rarity, Some(level)),
             Settings::Budget { alerts_a_day } => {
                 Judged::of(rarity, Some((budget_level(alerts_a_day, rows_a_day) + self.correction) as f32))
             }
             Settings::Fixed { level } => Judged::of(score, Some(level)),
-            Settings::Quantile { q } => Judged::of(score, self.scores.quantile(q).filter(|_| warm)),
+            Settings::Quantile { q } => Judged::of(score, self.scores.at(q)),
             Settings::Mad { k } => {
-                let median = self.scores.quantile(0.5);
-                let deviation = self.deviations.quantile(0.5);
-                Judged::of(
-                    score,
-                    median.zip(deviation).map(|(median, deviation)| median + k * deviation).filter(|_| warm),
-                )
+                let both = self.scores.at(0.5).zip(self.deviations.at(0.5));
+                Judged::of(score, both.map(|(median, deviation)| median + k * deviation))
             }
-            Settings::MeanSd { k } => {
-                Judged::of(score, Some((self.mean + f64::from(k) * self.variance.sqrt()) as f32).filter(|_| warm))
-            }
-            Settings::Spot { q } => Judged::of(score, self.spot.threshold(q).filter(|_| warm)),
+            Settings::MeanSd { k } => Judged::of(score, self.moments.above_mean(k)),
+            Settings::Spot { q } => Judged::of(score, self.spot.threshold(q)),
         }
     }
 
     /// Learns the score of a row that was not anomalous. Only the statistics that `settings` reads cost anything.
     pub fn learn(&mut self, score: f32, settings: &Settings) {
-        self.learned = self.learned.saturating_add(1);
         match *settings {
             Settings::Rarity { .. } | Settings::Budget { .. } | Settings::Fixed { .. } => {}
-            Settings::Quantile { .. } => self.scores.learn(bin_of(score), decay::keep(HALF_LIFE) as f32),
+            Settings::Quantile { .. } => self.scores.learn(score),
             Settings::Mad { .. } => {
-                let keep = decay::keep(HALF_LIFE) as f32;
-                if let Some(median) = self.scores.quantile(0.5) {
-                    self.deviations.learn(bin_of((score - median).abs()), keep);
+                if let Some(median) = self.scores.at(0.5) {
+                    self.deviations.learn((score - median).abs());
                 }
-                self.scores.learn(bin_of(score), keep);
+                self.scores.learn(score);
             }
-            Settings::MeanSd { .. } => {
-                let step = decay::step(HALF_LIFE).max(1.0 / self.learned as f64);
-                let deviation = f64::from(score) - self.mean;
-                self.mean += step * deviation;
-                self.variance = (1.0 - step) * (self.variance + step * deviation * deviation);
-            }
+            Settings::MeanSd { .. } => self.moments.learn(score),
             Settings::Spot { .. } => self.spot.learn(score),
         }
     }
@@ -154,10 +181,13 @@ impl Threshold {
     }
 
     pub(super) fn soundness(&self) -> Soundness {
-        let values = [self.mean, self.variance, self.correction].iter().all(|value| value.is_finite());
-        Soundness::of(values && self.variance >= 0.0, "threshold")
-            .and(self.scores.soundness())
-            .and(self.deviations.soundness())
+        let Self { moments: Moments { mean, variance, .. }, scores, deviations, spot: _, correction } = self;
+        // Of f32 scores, so that neither sums nor the threshold made of them overflow.
+        let most = f64::from(f32::MAX);
+        let moments = mean.abs() <= most && (0.0..=most * most).contains(variance);
+        Soundness::of(moments && (-0.7..=2.0).contains(correction), "threshold")
+            .and(scores.histogram.soundness())
+            .and(deviations.histogram.soundness())
             .and(self.spot.soundness())
     }
 }
@@ -168,43 +198,4 @@ fn budget_level(alerts_a_day: f64, rows_a_day: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ratio_of(settings: Settings, score: f32) -> f32 {
-        let mut threshold = Threshold::default();
-        for i in 0..2000u32 {
-            let noise = (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 24) as f32;
-            threshold.learn(1.0 + noise, &settings);
-        }
-        threshold.judge(score, 0.0, 288.0, &settings).ratio
-    }
-
-    #[test]
-    fn every_method_that_judges_the_score_tells_the_usual_from_the_strange() {
-        let all = [
-            Settings::Fixed { level: 3.0 },
-            Settings::Quantile { q: 0.999 },
-            Settings::Mad { k: 5.0 },
-            Settings::MeanSd { k: 4.0 },
-            Settings::Spot { q: 1e-4 },
-        ];
-        for settings in all {
-            assert!(ratio_of(settings, 1.5) < 1.0, "{settings:?}");
-            assert!(ratio_of(settings, 9.0) > 1.0, "{settings:?}");
-        }
-    }
-
-    #[test]
-    fn a_budget_that_is_overspent_raises_its_threshold() {
-        let settings = Settings::Budget { alerts_a_day: 1.0 };
-        let mut threshold = Threshold::default();
-        let before = threshold.judge(0.0, 2.0, 288.0, &settings).threshold;
-        threshold.spend(true, 288.0, &settings);
-        assert!(threshold.judge(0.0, 2.0, 288.0, &settings).threshold > before);
-        for _ in 0..10_000 {
-            threshold.spend(false, 288.0, &settings);
-        }
-        assert!(threshold.judge(0.0, 2.0, 288.0, &settings).threshold < before);
-    }
-}
+mod tests;

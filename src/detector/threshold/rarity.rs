@@ -63,7 +63,7 @@ impl Stream {
         self.recent[self.next as usize] = value;
         self.next = (self.next + 1) % BLOCK as u32;
         self.learned = self.learned.saturating_add(1);
-        let bin = bin_of(self.recent.iter().copied().fold(0.0, f32::max));
+        let bin = bin_of(largest(&self.recent));
         self.long.learn(bin, keep.long);
         self.short.learn(bin, keep.short);
     }
@@ -72,6 +72,16 @@ impl Stream {
         let shape = self.recent.len() == BLOCK && (self.next as usize) < BLOCK && all_finite(&self.recent);
         Soundness::of(shape, "rarity").and(self.long.soundness()).and(self.short.soundness())
     }
+}
+
+/// The largest of some values, at least 0; in four strands, for that is a few instructions.
+fn largest(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut strands = [0.0f32; 4];
+    for chunk in values.chunks(strands.len()) {
+        strands.iter_mut().zip(chunk).for_each(|(strand, value)| *strand = larger(*strand, *value));
+    }
+    strands.into_iter().fold(0.0, larger)
 }
 
 /// The 4-norm of weighted rarities.
@@ -83,7 +93,112 @@ pub fn join(rarities: impl Iterator<Item = f64>) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::golden::noise;
     use super::*;
+    use proptest::prelude::*;
+
+    fn value(t: u64) -> f32 {
+        let usual = 0.5 + noise(t) + if t.is_multiple_of(41) { 2.0 * noise(t + 5000) } else { 0.0 };
+        match t {
+            300 | 303 => 6.0,
+            400 => 2.2,
+            500 => 3000.0,
+            600 => 5.0,
+            601 => 1e-9,
+            700..760 => 3.0 * usual,
+            899 => 20.0,
+            _ => usual,
+        }
+    }
+
+    #[test]
+    fn rarities_are_those_of_the_prototype() {
+        let golden = [
+            (149, 0.0),
+            (150, 0.001_489_74),
+            (164, 0.501_136),
+            (200, 0.0),
+            (205, 0.743_377),
+            (300, 4.311_18),
+            (301, 0.0),
+            (303, 2.701_52),
+            (400, 0.394_931),
+            (500, 8.0),
+            (501, 0.0),
+            (600, 0.792_547),
+            (601, 0.0),
+            (700, 0.684_015),
+            (705, 0.665_559),
+            (730, 0.152_114),
+            (850, 0.0),
+            (899, 1.369_72),
+        ];
+        let (mut stream, keep) = (Stream::default(), Keep::default());
+        let mut told = vec![0.0; 50];
+        for t in 50..900 {
+            told.push(stream.rarity(value(t)));
+            stream.learn(value(t), &keep);
+        }
+        for (t, golden) in golden {
+            assert!((told[t] - golden).abs() < 2e-3, "row {t}: {} against {golden}", told[t]);
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Vec<f32>> {
+        let value = prop_oneof![8 => 0.1f32..3.0, 1 => 0.0f32..f32::MAX, 1 => Just(0.0), 1 => Just(1000.0)];
+        proptest::collection::vec(value, 1..400)
+    }
+
+    fn go_on(stream: &mut Stream, values: &[f32]) -> Vec<f64> {
+        let keep = Keep::default();
+        let row = |value: &f32| {
+            let told = stream.rarity(*value);
+            stream.learn(*value, &keep);
+            told
+        };
+        values.iter().map(row).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_largest_of_a_block_is_the_largest(values in values()) {
+            prop_assert_eq!(largest(&values), values.iter().copied().fold(0.0, f32::max));
+        }
+
+        #[test]
+        fn a_larger_value_is_never_less_rare_while_nothing_is_learned(values in values(), a in 0.0f32..50.0, more in 0.0f32..50.0) {
+            let mut stream = Stream::default();
+            go_on(&mut stream, &values);
+            let (less, more) = (stream.rarity(a), stream.rarity(a + more));
+            prop_assert!((0.0..=CAP).contains(&less) && less <= more + 0.35, "{less} {more}");
+        }
+
+        #[test]
+        fn a_restored_stream_goes_on_as_if_undisturbed(before in values(), after in values()) {
+            let mut stream = Stream::default();
+            go_on(&mut stream, &before);
+            let mut restored: Stream = postcard::from_bytes(&postcard::to_stdvec(&stream).unwrap()).unwrap();
+            prop_assert_eq!(restored.soundness(), Soundness::of(true, ""));
+            prop_assert_eq!(go_on(&mut stream, &after), go_on(&mut restored, &after));
+            prop_assert_eq!(stream, restored);
+        }
+
+        #[test]
+        fn no_mutated_stream_that_passes_for_sound_panics_or_tells_nonsense(
+            before in values(), after in values(), spots in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9),
+        ) {
+            let mut stream = Stream::default();
+            go_on(&mut stream, &before);
+            let mut bytes = postcard::to_stdvec(&stream).unwrap();
+            for (spot, byte) in spots {
+                *spot.get_mut(&mut bytes) = byte;
+            }
+            let Ok(mut mutated) = postcard::from_bytes::<Stream>(&bytes) else { return Ok(()) };
+            if mutated.soundness() == Soundness::of(true, "") {
+                prop_assert!(go_on(&mut mutated, &after).iter().all(|told| (0.0..=CAP).contains(told)));
+            }
+        }
+    }
 
     #[test]
     fn the_usual_is_not_rare_and_ten_times_the_usual_is() {

@@ -21,12 +21,14 @@ pub struct Spot {
     next: u32,
     peaks: u64,
     n: u64,
+    shape: f64,
+    scale: f64,
 }
 
 impl Spot {
     /// Learns a score that was not anomalous.
     pub fn learn(&mut self, score: f32) {
-        self.n += 1;
+        self.n = self.n.saturating_add(1);
         let Some(level) = self.level else {
             self.first.push(score);
             if self.first.len() >= CALIBRATION {
@@ -36,6 +38,7 @@ impl Spot {
         };
         if score > level {
             self.peak(score - level);
+            self.fit();
         }
     }
 
@@ -44,13 +47,15 @@ impl Spot {
         first.sort_by(f32::total_cmp);
         let level = first[((first.len() - 1) as f64 * PEAKS) as usize];
         self.level = Some(level);
+        self.excesses.reserve_exact(KEPT);
         for score in first.into_iter().filter(|score| *score > level) {
             self.peak(score - level);
         }
+        self.fit();
     }
 
     fn peak(&mut self, excess: f32) {
-        self.peaks += 1;
+        self.peaks = self.peaks.saturating_add(1);
         if self.excesses.len() < KEPT {
             self.excesses.push(excess);
         } else {
@@ -59,16 +64,17 @@ impl Spot {
         }
     }
 
-    /// The level that a score exceeds with probability `q`; `None` before there are peaks.
-    #[must_use]
-    pub fn threshold(&self, q: f64) -> Option<f32> {
-        let level = f64::from(self.level?);
-        if self.excesses.is_empty() {
-            return None;
+    /// Shape and scale of the kept excesses; worked out with every peak, not with every row. Allocates nothing.
+    fn fit(&mut self) {
+        let n = self.excesses.len();
+        if n == 0 {
+            return;
         }
-        let mut sorted = self.excesses.clone();
-        sorted.sort_by(f32::total_cmp);
-        let n = sorted.len() as f64;
+        let mut sorted = [0.0f32; KEPT];
+        let sorted = &mut sorted[..n];
+        sorted.copy_from_slice(&self.excesses);
+        sorted.sort_unstable_by(f32::total_cmp);
+        let n = n as f64;
         let mean = sorted.iter().map(|excess| f64::from(*excess)).sum::<f64>() / n;
         let weighted = sorted
             .iter()
@@ -79,18 +85,30 @@ impl Spot {
         let gap = mean - 2.0 * weighted;
         let (shape, scale) =
             if gap.abs() < 1e-12 { (0.0, mean) } else { (2.0 - mean / gap, 2.0 * mean * weighted / gap) };
-        let (shape, scale) =
+        (self.shape, self.scale) =
             if scale > 0.0 && shape.is_finite() { (shape.clamp(-0.5, 0.9), scale) } else { (0.0, mean) };
+    }
+
+    /// The level that a score exceeds with probability `q`; `None` before there are peaks.
+    #[must_use]
+    pub fn threshold(&self, q: f64) -> Option<f32> {
+        let level = f64::from(self.level?);
+        if self.excesses.is_empty() {
+            return None;
+        }
+        let Self { shape, scale, .. } = *self;
         let odds = q * self.n as f64 / self.peaks as f64;
         let reach =
             if shape.abs() < 1e-6 { -scale * libm::log(odds) } else { scale / shape * (libm::pow(odds, -shape) - 1.0) };
-        Some((level + reach.max(0.0)) as f32)
+        Some((level + reach.max(0.0)).min(f64::from(f32::MAX)) as f32)
     }
 
     pub(in super::super) fn soundness(&self) -> Soundness {
         let shape = self.first.len() < CALIBRATION && self.excesses.len() <= KEPT && (self.next as usize) < KEPT;
         let values = all_finite(&self.first) && all_finite(&self.excesses) && self.level.is_none_or(f32::is_finite);
-        Soundness::of(shape && values && (self.excesses.is_empty() || self.peaks > 0), "peaks over threshold")
+        let fit = (-0.5..=0.9).contains(&self.shape) && self.scale.is_finite() && self.scale >= 0.0;
+        let counts = self.peaks >= self.excesses.len() as u64 && self.n >= self.peaks;
+        Soundness::of(shape && values && fit && counts, "peaks over threshold")
     }
 }
 
