@@ -8,7 +8,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 say what the tests need
 missing=()
-for package in g++ make libssl-dev pkg-config python3-venv prometheus systemd; do
+for package in g++ make libssl-dev pkg-config python3-venv prometheus kcat systemd; do
   dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
@@ -22,6 +22,7 @@ say format and lints
 cargo fmt --all -- --check
 cargo clippy --locked --all-targets -- -D warnings
 cargo clippy --locked --all-targets --no-default-features -- -D warnings
+cargo clippy --locked --all-targets --features planted-bugs -- -D warnings
 
 say the core without the shell
 cargo test --locked --no-default-features --lib
@@ -30,5 +31,6 @@ say documents
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 deploy/check.sh
 
+# OFFKEY_LONG=1: many more kills, three nodes, long outages; with --features planted-bugs, bugs that have to be found.
 say everything, on a real Kafka
-cargo test --locked -- --test-threads 2
+cargo test --locked --features "${OFFKEY_TEST_FEATURES:-failpoints}" -- --test-threads 2

@@ -2,9 +2,11 @@
 
 use crate::wait_for;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +17,7 @@ pub struct Broker {
     pub bootstrap: String,
     ports: (u16, u16),
     version: &'static str,
+    properties: String,
     folder: tempfile::TempDir,
     process: Option<Child>,
 }
@@ -28,27 +31,47 @@ impl Broker {
     /// A broker with a folder of its own. Version 4.4.0 loses the markers of a transaction when a single node is killed at the
     /// wrong moment: tests that kill it take 4.0.0.
     pub fn start(version: &'static str) -> Self {
+        Self::start_with(version, |_, _| String::new())
+    }
+
+    /// The same with properties of its own, made from its port and its controller's.
+    pub fn start_with(version: &'static str, properties: impl FnOnce(u16, u16) -> String) -> Self {
         let ports = (free_port(), free_port());
-        let folder = tempfile::tempdir().unwrap();
-        let mut broker = Self { bootstrap: format!("127.0.0.1:{}", ports.0), ports, version, folder, process: None };
+        let mut broker = Self::prepare(version, ports, properties(ports.0, ports.1));
         broker.resume();
         broker
     }
 
+    /// One that does not run yet.
+    pub fn prepare(version: &'static str, ports: (u16, u16), properties: String) -> Self {
+        let bootstrap = format!("127.0.0.1:{}", ports.0);
+        Self { bootstrap, ports, version, properties, folder: tempfile::tempdir().unwrap(), process: None }
+    }
+
     /// Starts it as it was left.
     pub fn resume(&mut self) {
+        self.launch();
+        self.wait_until_ready();
+    }
+
+    /// The same without waiting.
+    pub fn launch(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/start.sh");
         let log =
             std::fs::File::options().create(true).append(true).open(self.folder.path().join("broker.log")).unwrap();
         let process = Command::new(script)
             .arg(self.folder.path())
             .args([self.ports.0.to_string().as_str(), self.version, &self.ports.1.to_string()])
+            .env("OFFKEY_TEST_BROKER_PROPERTIES", &self.properties)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.process = Some(process);
+    }
+
+    pub fn wait_until_ready(&self) {
         wait_for("the broker", 180, || metadata(&self.bootstrap));
     }
 
@@ -103,13 +126,33 @@ fn kill_at_exit(broker: &Broker) {
         .unwrap();
 }
 
+fn admin(bootstrap: &str) -> (AdminClient<DefaultClientContext>, tokio::runtime::Runtime) {
+    let admin = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    (admin, tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
+}
+
+/// Deletes the records of a topic below these offsets.
+pub fn delete_records(bootstrap: &str, topic: &str, below: &[i64]) {
+    let (admin, runtime) = admin(bootstrap);
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in below.iter().enumerate() {
+        list.add_partition_offset(topic, partition as i32, Offset::Offset(*offset)).unwrap();
+    }
+    runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+}
+
 /// Creates a topic with this many partitions.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    wait_for("a topic", 60, || create_topic_on(bootstrap, name, partitions, 1));
+}
+
+/// The same on so many nodes, if there are as many now.
+pub fn create_topic_on(bootstrap: &str, name: &str, partitions: i32, nodes: i32) -> Option<()> {
+    let (admin, runtime) = admin(bootstrap);
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(nodes));
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-    let created = runtime.block_on(admin.create_topics([&topic], &options)).unwrap();
-    created.into_iter().for_each(|result| drop(result.unwrap()));
+    let created = runtime.block_on(admin.create_topics([&topic], &options)).ok()?;
+    // Names are unique: one that is there already is from an earlier attempt.
+    let is_there = |result: TopicResult| matches!(result, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)));
+    created.into_iter().all(is_there).then_some(())
 }

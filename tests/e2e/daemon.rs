@@ -10,10 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A set-up of its own: a topic of telemetry, a group, outputs.
 pub struct Setup {
     pub bootstrap: String,
+    /// What the daemon is told: another address if there is a proxy between.
+    pub brokers: String,
     pub name: String,
     pub input: String,
     /// Lines to add to the config.
     pub more: String,
+    pub session_timeout: &'static str,
+    pub warmup: u32,
+    /// What others are compared with: no bug is planted in it.
+    pub is_reference: bool,
     folder: tempfile::TempDir,
 }
 
@@ -33,7 +39,25 @@ impl Setup {
     /// Reads `input`, a topic that exists.
     pub fn new(bootstrap: &str, name: &str, input: &str) -> Self {
         let (bootstrap, name, input) = (bootstrap.to_owned(), unique(name), input.to_owned());
-        Self { bootstrap, name, input, more: String::new(), folder: tempfile::tempdir().unwrap() }
+        let brokers = bootstrap.clone();
+        Self {
+            bootstrap,
+            brokers,
+            name,
+            input,
+            more: String::new(),
+            session_timeout: "10s",
+            warmup: 400,
+            is_reference: false,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The same input undisturbed, to compare with.
+    pub fn undisturbed(&self) -> Self {
+        let mut setup = Self::new(&self.bootstrap, "undisturbed", &self.input);
+        setup.is_reference = true;
+        setup
     }
 
     pub fn topic(&self, which: &str) -> String {
@@ -43,13 +67,13 @@ impl Setup {
     /// The config of an instance.
     pub fn config(&self, instance: &str, http: u16) -> PathBuf {
         let file = self.folder.path().join(format!("{instance}.toml"));
-        let Self { bootstrap, name, input, more, .. } = self;
+        let Self { brokers, name, input, more, session_timeout, warmup, .. } = self;
         let text = format!(
             r#"[kafka]
-brokers = ["{bootstrap}"]
+brokers = ["{brokers}"]
 group = "{name}"
 instance = "{instance}"
-session_timeout = "10s"
+session_timeout = "{session_timeout}"
 [input]
 topics = ["{input}"]
 entity = "key"
@@ -60,7 +84,7 @@ alerts = "{name}-alerts"
 scores = "{name}-scores"
 dead_letters = "{name}-dead"
 [warmup]
-rows = 400
+rows = {warmup}
 [state]
 topic = "{name}-state"
 snapshot_interval = "2s"
@@ -86,6 +110,7 @@ listen = "127.0.0.1:{http}"
             .arg("-c")
             .arg(self.config(instance, http))
             .envs(environment.iter().copied())
+            .envs(self.is_reference.then_some(("OFFKEY_PLANT", "")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

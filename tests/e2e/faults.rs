@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const MACHINES: u32 = 24;
 
 /// Produces in the background, about `rate` rows a second, some of them bad.
-fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> std::thread::JoinHandle<()> {
+pub fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> std::thread::JoinHandle<()> {
     let (bootstrap, input) = (bootstrap.to_owned(), input.to_owned());
     std::thread::spawn(move || {
         let writer = Writer::to(&bootstrap, &input);
@@ -34,8 +34,8 @@ fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> std::thread::
 }
 
 /// Runs the same input undisturbed, and compares what a reader of committed records sees, and the state in the end.
-fn compare(setup: &Setup) {
-    let undisturbed = Setup::new(&setup.bootstrap, "undisturbed", &setup.input);
+pub fn compare(setup: &Setup) {
+    let undisturbed = setup.undisturbed();
     let daemon = undisturbed.start("only");
     undisturbed.wait_until_read();
     daemon.stop();
@@ -53,7 +53,7 @@ fn compare(setup: &Setup) {
     }
 }
 
-fn assert_no_divergence(daemons: &[&Daemon]) {
+pub fn assert_no_divergence(daemons: &[&Daemon]) {
     for daemon in daemons {
         assert_eq!(daemon.metric("offkey_replay_divergence_total"), 0.0, "{}", daemon.log());
     }
@@ -112,7 +112,7 @@ fn a_zombie_that_wakes_up_says_nothing_twice() {
 }
 
 fn compare_outputs_only(setup: &Setup) {
-    let undisturbed = Setup::new(&setup.bootstrap, "undisturbed", &setup.input);
+    let undisturbed = setup.undisturbed();
     let daemon = undisturbed.start("only");
     undisturbed.wait_until_read();
     daemon.stop();

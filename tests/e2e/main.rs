@@ -5,11 +5,21 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod broker;
+mod cluster;
 mod daemon;
+mod demo_series;
+mod endtxn;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod faults;
 mod fleet;
+mod group;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod poison;
 mod prometheus;
+mod proxy;
+mod recovery;
 mod signals;
 mod straight_line;
 mod topic;

@@ -30,3 +30,31 @@ fn a_signal_in_the_middle_drains_and_leaves_nothing_undone() {
     let left = lag(bootstrap, &setup.name, &input).unwrap();
     assert_eq!(setup.values("scores").len() as i64, 80_000 - left);
 }
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let setup = Setup::new(&nobody, "twice", "telemetry");
+    let mut daemon = setup.start("a");
+    crate::wait_for("its health", 60, || daemon.get("/healthz"));
+    daemon.signal("-TERM");
+    daemon.signal("-TERM");
+    // It may have ended cleanly before the second one came.
+    assert!(matches!(daemon.wait(60).code(), Some(0 | 130)));
+}
+
+#[test]
+fn a_wrong_config_ends_with_its_own_code_and_names_the_key() {
+    let refused = [
+        ("[window]\nrwos = 16", "rows"),
+        ("[alert]\nopen = \"often\"", "alert.open"),
+        ("[kafka.properties]\n\"isolation.level\" = \"read_uncommitted\"", "isolation.level"),
+    ];
+    for (more, names) in refused {
+        let mut setup = Setup::new("127.0.0.1:1", "wrong", "telemetry");
+        setup.more = more.to_owned();
+        let mut daemon = setup.start("a");
+        assert_eq!(daemon.wait(60).code(), Some(78), "{more}");
+        assert!(daemon.log().contains(names), "{more}: {}", daemon.log());
+    }
+}

@@ -48,6 +48,12 @@ impl Writer {
         }
     }
 
+    /// A record of any key to a partition.
+    pub fn send_to(&self, partition: i32, key: &[u8], value: &[u8]) {
+        let record = BaseRecord::to(&self.topic).partition(partition).key(key).payload(value);
+        self.inner.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
     pub fn flush(&self) {
         self.inner.flush(Duration::from_secs(120)).unwrap();
     }
@@ -117,4 +123,12 @@ pub fn lag(bootstrap: &str, group: &str, topic: &str) -> Option<i64> {
         lag += high - next;
     }
     Some(lag)
+}
+
+/// The offsets behind the last records of a topic, partition by partition.
+pub fn ends(bootstrap: &str, topic: &str) -> Vec<i64> {
+    let consumer = reader(bootstrap);
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+    let end = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)).unwrap().1;
+    (0..metadata.topics()[0].partitions().len() as i32).map(end).collect()
 }

@@ -1,0 +1,71 @@
+//! Several instances: they share the work, come and go under load, and are restarted one by one.
+
+use crate::broker::{create_topic, shared};
+use crate::daemon::{Daemon, Setup, unique};
+use crate::faults::{assert_no_divergence, compare, produce};
+use crate::wait_for;
+
+fn wait_for_lanes(daemons: &[&Daemon], partitions: u32) {
+    let live = |daemon: &Daemon| daemon.get("/metrics").map(|_| daemon.metric("offkey_lanes{state=\"live\"}"));
+    wait_for("every lane to be live on one instance", 180, || {
+        let lanes: Option<Vec<f64>> = daemons.iter().map(|daemon| live(daemon)).collect();
+        let lanes = lanes?;
+        (lanes.iter().sum::<f64>() == f64::from(partitions) && lanes.iter().all(|n| *n > 0.0)).then_some(())
+    });
+}
+
+#[test]
+fn instances_come_and_go_under_load_and_change_nothing() {
+    let bootstrap = shared();
+    let input = unique("scaled");
+    create_topic(bootstrap, &input, 6);
+    let mut setup = Setup::new(bootstrap, "scale", &input);
+    // One that leaves for good is only missed after its session.
+    setup.session_timeout = "6s";
+    let producing = produce(bootstrap, &input, 2_000, 1_200);
+    let a = setup.start("a");
+    wait_for_lanes(&[&a], 6);
+    let b = setup.start("b");
+    wait_for_lanes(&[&a, &b], 6);
+    let c = setup.start("c");
+    wait_for_lanes(&[&a, &b, &c], 6);
+    b.stop();
+    wait_for_lanes(&[&a, &c], 6);
+    a.stop();
+    wait_for_lanes(&[&c], 6);
+    producing.join().unwrap();
+    setup.wait_until_read();
+    assert_no_divergence(&[&c]);
+    c.stop();
+    compare(&setup);
+}
+
+#[test]
+fn a_restart_one_by_one_moves_no_partition() {
+    let bootstrap = shared();
+    let input = unique("rolling");
+    create_topic(bootstrap, &input, 4);
+    let mut setup = Setup::new(bootstrap, "rolling", &input);
+    setup.session_timeout = "60s";
+    let producing = produce(bootstrap, &input, 1_500, 1_200);
+    let mut daemons = vec![setup.start("a"), setup.start("b")];
+    wait_for_lanes(&daemons.iter().collect::<Vec<_>>(), 4);
+    let rebalances = |daemon: &Daemon| -> f64 {
+        ["assigned", "revoked", "lost"]
+            .map(|kind| daemon.metric(&format!("offkey_rebalances_total{{kind=\"{kind}\"}}")))
+            .iter()
+            .sum()
+    };
+    for restarted in 0..2 {
+        let before = rebalances(&daemons[1 - restarted]);
+        daemons.remove(restarted).stop();
+        daemons.insert(restarted, setup.start(["a", "b"][restarted]));
+        wait_for_lanes(&daemons.iter().collect::<Vec<_>>(), 4);
+        assert_eq!(rebalances(&daemons[1 - restarted]), before, "the other one was disturbed");
+    }
+    producing.join().unwrap();
+    setup.wait_until_read();
+    assert_no_divergence(&daemons.iter().collect::<Vec<_>>());
+    daemons.into_iter().for_each(Daemon::stop);
+    compare(&setup);
+}
