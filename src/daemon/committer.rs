@@ -16,7 +16,7 @@ use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{self, Lane, Part};
 use crate::wire::state_record::{Barrier, Envelope, Key, Kind, OffsetMetadata};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,10 +26,10 @@ use std::time::{Duration, Instant, SystemTime};
 pub enum Event {
     /// The group gave or took partitions.
     Rebalance(Rebalance),
-    /// A lane was restored; it goes live at this offset.
-    Recovered(PartitionId, i64),
+    /// A lane was restored; it goes live at this offset. The token tells this recovery from an older one of the same lane.
+    Recovered(PartitionId, i64, Arc<AtomicBool>),
     /// A recovery failed and has to begin again.
-    RecoveryFailed(PartitionId, String),
+    RecoveryFailed(PartitionId, String, Arc<AtomicBool>),
     /// The consumer is of no more use.
     ConsumerFailed(Failure),
     /// New rules.
@@ -43,8 +43,10 @@ pub enum Event {
 pub enum End {
     /// As it was told.
     Stopped,
-    /// Another instance runs under our name.
+    /// Another instance runs under our name, or our own session was taken for one.
     Rival(String),
+    /// The world has changed: everything has to be looked at again.
+    Again(&'static str),
     /// No waiting helps.
     Fatal(String),
 }
@@ -82,6 +84,11 @@ pub struct Committer {
     fenced: Vec<Instant>,
     revoked: Vec<PartitionId>,
     stopping: bool,
+    /// Events that came while an epoch was in doubt, in their order.
+    later: VecDeque<Event>,
+    /// The next epoch is the last: everything dirty gets a snapshot.
+    last: bool,
+    n_partitions: i32,
     new_rules: Option<Arc<Rulebook>>,
     consumer_failed: Option<Failure>,
 }
@@ -139,6 +146,9 @@ impl Committer {
             fenced: Vec::new(),
             revoked: Vec::new(),
             stopping: false,
+            later: VecDeque::new(),
+            last: false,
+            n_partitions: found.n_partitions,
             new_rules: None,
             consumer_failed: None,
             config,
@@ -151,7 +161,11 @@ impl Committer {
         let mut next = Instant::now() + interval;
         loop {
             let wait = next.saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(wait) {
+            let event = match self.later.pop_front() {
+                Some(event) => Ok(event),
+                None => self.inbox.recv_timeout(wait),
+            };
+            match event {
                 Ok(event) => {
                     self.note(event);
                     // Another consumer under our name has fenced ours; it cannot be used again.
@@ -159,6 +173,9 @@ impl Committer {
                         Some(Failure::Fenced(text)) => return End::Rival(text),
                         Some(failure) => return End::Fatal(failure.to_string()),
                         None => {}
+                    }
+                    if self.lanes.keys().any(|lane| lane.partition >= self.n_partitions) {
+                        return End::Again("the input has more partitions than it had");
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -193,19 +210,23 @@ impl Committer {
                 self.status.count_rebalance("lost");
                 self.drop_lanes(&lanes);
             }
-            Event::Recovered(lane, offset) => self.go_live(lane, offset),
-            Event::RecoveryFailed(lane, why) => {
+            Event::Recovered(lane, offset, token) if self.is_current(&lane, &token) => self.go_live(lane, offset),
+            Event::Recovered(..) => {}
+            Event::RecoveryFailed(lane, why, token) if self.is_current(&lane, &token) => {
                 tracing::warn!(%lane, why, "a recovery begins again");
-                if let Some(state) = self.lanes.get_mut(&lane) {
-                    *state = LaneState::Recovering(Arc::default());
-                    self.committed.remove(&lane);
-                    self.recover();
-                }
+                self.committed.remove(&lane);
+                self.lanes.insert(lane, LaneState::Recovering(Arc::default()));
+                self.recover();
             }
+            Event::RecoveryFailed(..) => {}
             Event::ConsumerFailed(failure) => self.consumer_failed = Some(failure),
             Event::Rules(rulebook) => self.new_rules = Some(rulebook),
             Event::Stop => self.stopping = true,
         }
+    }
+
+    fn is_current(&self, lane: &PartitionId, token: &Arc<AtomicBool>) -> bool {
+        matches!(self.lanes.get(lane), Some(LaneState::Recovering(current)) if Arc::ptr_eq(current, token))
     }
 
     fn go_live(&mut self, lane: PartitionId, offset: i64) {
@@ -255,10 +276,12 @@ impl Committer {
             self.status.trouble(&failure.to_string());
             tracing::warn!(%failure, "a recovery waits");
             let (back, lane) = (self.back.clone(), waiting[0].clone());
+            let Some(LaneState::Recovering(token)) = self.lanes.get(&lane) else { return };
+            let token = Arc::clone(token);
             self.producer = None;
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(500));
-                let _ = back.send(Event::RecoveryFailed(lane, failure.to_string()));
+                let _ = back.send(Event::RecoveryFailed(lane, failure.to_string(), token));
             });
         }
     }
@@ -330,17 +353,18 @@ impl Committer {
         let revoked = std::mem::take(&mut self.revoked);
         let live = self.live_lanes();
         let (leaving, staying): (Vec<_>, Vec<_>) = live.into_iter().partition(|lane| revoked.contains(lane));
-        let all = self.stopping || self.new_rules.is_some();
-        let mut parts = self.workers.cut(&staying, self.started.elapsed(), all);
-        parts.extend(self.workers.cut(&leaving, self.started.elapsed(), true));
+        let all = self.last || self.new_rules.is_some();
+        // A change of rules is crossed by no replay: everything dirty before it is in this epoch's snapshots.
+        if let Some(rules) = self.new_rules.take() {
+            self.rulebook = rules;
+        }
+        let now = self.started.elapsed();
+        let mut parts = self.workers.cut(&staying, now, all, &self.rulebook);
+        parts.extend(self.workers.cut(&leaving, now, true, &self.rulebook));
         let result = self.commit_parts(parts);
         if !revoked.is_empty() {
             self.drop_lanes(&revoked);
             let _ = self.orders.send(Order::AckRevoke(revoked));
-        }
-        if let (Ok(()), Some(rulebook)) = (&result, self.new_rules.take()) {
-            self.rulebook = Arc::clone(&rulebook);
-            self.workers.send_all(|| Work::Rules(Arc::clone(&rulebook)));
         }
         result
     }
@@ -472,21 +496,16 @@ impl Committer {
         foreign
     }
 
-    /// Rebalances do not wait for a commit: what was lost meanwhile is cut out of the epoch.
+    /// Rebalances do not wait for a commit: what was lost meanwhile is cut out of the epoch. The events keep their order, and are
+    /// followed when the epoch is decided.
     fn take_losses(&mut self, parts: &mut Vec<Part>) {
-        let mut later = Vec::new();
         while let Ok(event) = self.inbox.try_recv() {
-            match event {
-                Event::Rebalance(Rebalance::Lost(lanes)) => {
-                    parts.retain(|part| !lanes.contains(&part.lane));
-                    self.note(Event::Rebalance(Rebalance::Lost(lanes)));
-                }
+            match &event {
+                Event::Rebalance(Rebalance::Lost(lanes)) => parts.retain(|part| !lanes.contains(&part.lane)),
                 Event::Stop => self.stopping = true,
-                other => later.push(other),
+                _ => {}
             }
-        }
-        for event in later {
-            let _ = self.back.send(event);
+            self.later.push_back(event);
         }
     }
 
@@ -503,8 +522,12 @@ impl Committer {
         let until = Instant::now() + DRAIN;
         let live = self.live_lanes();
         while Instant::now() < until && live.iter().any(|lane| self.workers.backlog(lane).load(Ordering::Relaxed) > 0) {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
+            if let Err(end) = self.commit_epoch() {
+                return end;
+            }
         }
+        self.last = true;
         let end = self.commit_epoch().err();
         crate::failpoint::crash_at("mid_shutdown");
         let all: Vec<PartitionId> = self.lanes.keys().cloned().collect();

@@ -25,6 +25,7 @@ use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outle
 use crate::kafka::failure::Failure;
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
+use crate::lane::rulebook::Rulebook;
 use crate::lane::{self, Part, align};
 use crate::metrics::Metrics;
 use committer::{Committer, End, Event};
@@ -34,12 +35,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use worker::Work;
 
 /// How long the last steps of a shutdown may take before the process ends without them.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// Exit code of a bug of ours.
+const BUG: i32 = 70;
+/// Two fencings within this time are a rival's.
+const RIVAL: Duration = Duration::from_secs(60);
 
 /// How a daemon ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,11 +83,35 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let listener = tokio::net::TcpListener::bind(config.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
     let http = tokio::spawn(http::serve(listener, Arc::clone(&status), http_ends));
-    let exit = run_with(&config, file, &status, &mut stop).await;
+    let exit = run_again(&config, file, &status, &mut stop).await;
     // Last, so that the metrics tell of the steps before.
     let _ = end_http.send(true);
     let _ = tokio::time::timeout(CLOSE, http).await;
     Ok(exit)
+}
+
+/// A member that was silent for too long is fenced as if another had taken its name: it begins anew once. Twice within a
+/// minute there is another.
+async fn run_again(
+    config: &Arc<Config>,
+    file: Option<PathBuf>,
+    status: &Arc<Status>,
+    stop: &mut watch::Receiver<bool>,
+) -> Exit {
+    let mut fenced: Option<Instant> = None;
+    loop {
+        match run_with(config, file.clone(), status, stop).await {
+            End::Stopped => return Exit::Clean,
+            End::Fatal(text) => return Exit::Fatal(text),
+            End::Rival(text) if fenced.is_some_and(|at| at.elapsed() < RIVAL) => return Exit::Rival(text),
+            End::Rival(text) => {
+                tracing::warn!(text, "fenced; beginning anew");
+                fenced = Some(Instant::now());
+            }
+            End::Again(why) => tracing::warn!(why, "beginning anew"),
+        }
+        status.lanes(0, 0);
+    }
 }
 
 async fn run_with(
@@ -89,21 +119,21 @@ async fn run_with(
     file: Option<PathBuf>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
-) -> Exit {
+) -> End {
     let metrics = Arc::clone(&status.metrics);
     let count_error: CountError = Arc::new(move |_| metrics.kafka_errors.inc());
     let found = tokio::select! {
         found = prepare(config, status, &count_error) => found,
-        _ = stop.wait_for(|stop| *stop) => return Exit::Clean,
+        _ = stop.wait_for(|stop| *stop) => return End::Stopped,
     };
     let found = match found {
         Ok(found) => found,
-        Err(failure) => return Exit::Fatal(failure.to_string()),
+        Err(failure) => return End::Fatal(failure.to_string()),
     };
     let consumer =
         match Consumer::join(&config.kafka, &config.input.topics, GroupContext::new(Arc::clone(&count_error))) {
             Ok(consumer) => Arc::new(consumer),
-            Err(failure) => return Exit::Fatal(failure.to_string()),
+            Err(failure) => return End::Fatal(failure.to_string()),
         };
     let workers = Workers::start();
     let (orders, orders_in) = channel();
@@ -166,12 +196,7 @@ async fn run_with(
     close(poller).await;
     close(committer).await;
     close(observer).await;
-    match how {
-        Some(End::Stopped) => Exit::Clean,
-        Some(End::Rival(text)) => Exit::Rival(text),
-        Some(End::Fatal(text)) => Exit::Fatal(text),
-        None => Exit::Fatal("the committer has panicked".to_owned()),
-    }
+    how.unwrap_or_else(|| End::Fatal("the committer has panicked".to_owned()))
 }
 
 /// Waits for a thread, but not for ever: a consumer that was fenced may hang when it is closed.
@@ -237,7 +262,13 @@ impl Workers {
         let n = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let start = |_| {
             let (sender, inbox) = channel();
-            std::thread::spawn(move || worker::run(&inbox));
+            std::thread::spawn(move || {
+                // Half a change of state is no state: the process ends, and the log is read again.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(&inbox))).is_err() {
+                    tracing::error!("a worker has panicked: this is a bug of offkey");
+                    std::process::exit(BUG);
+                }
+            });
             sender
         };
         Self { inboxes: (0..n).map(start).collect(), lanes: Arc::default() }
@@ -280,14 +311,10 @@ impl Workers {
         }
     }
 
-    fn send_all(&self, work: impl Fn() -> Work) {
-        self.inboxes.iter().for_each(|inbox| drop(inbox.send(work())));
-    }
-
     /// The parts of these lanes, cut at the same time.
-    fn cut(&self, lanes: &[PartitionId], now: Duration, all: bool) -> Vec<Part> {
+    fn cut(&self, lanes: &[PartitionId], now: Duration, all: bool, rules: &Arc<Rulebook>) -> Vec<Part> {
         committer::gather(lanes, |lane, parts| {
-            self.send(lane, Work::Cut { lanes: vec![lane.clone()], now, all, parts })
+            self.send(lane, Work::Cut { lane: lane.clone(), now, all, rules: Arc::clone(rules), parts });
         })
     }
 }

@@ -93,8 +93,8 @@ pub fn spawn(
         let lane = job.lane.clone();
         let event = match recover(&job, &config, &count_error, &workers, &status) {
             Ok(()) if job.cancelled.load(Ordering::SeqCst) => return,
-            Ok(()) => Event::Recovered(lane, job.live_from),
-            Err(failure) => Event::RecoveryFailed(lane, failure.to_string()),
+            Ok(()) => Event::Recovered(lane, job.live_from, job.cancelled),
+            Err(failure) => Event::RecoveryFailed(lane, failure.to_string(), job.cancelled),
         };
         // The committer has ended: so has the need.
         let _ = back.send(event);

@@ -6,7 +6,7 @@ use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{Census, Handled, Lane, Part};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -24,20 +24,22 @@ pub enum Work {
     Handle(PartitionId, Batch),
     /// The input was read again.
     Finish(PartitionId, Sender<Report>),
-    /// End what has gathered in these lanes; `all`: with a snapshot of everything dirty.
-    Cut { lanes: Vec<PartitionId>, now: Duration, all: bool, parts: Sender<Part> },
+    /// End what has gathered in a lane; `all`: with a snapshot of everything dirty. From its next record on these rules hold.
+    Cut { lane: PartitionId, now: Duration, all: bool, rules: Arc<Rulebook>, parts: Sender<Part> },
     /// Who is in memory?
     Census(PartitionId, Sender<(PartitionId, Census)>),
     /// These lanes are not ours any more.
     Drop(Vec<PartitionId>),
-    /// New rules, from now on. What is dirty was cut before.
-    Rules(Arc<Rulebook>),
 }
+
+/// Bytes of effects in a lane above which its records wait for the next cut: the broker may be slower than we are.
+const AHEAD: usize = 32 << 20;
 
 struct Kept {
     lane: Lane,
     backlog: Backlog,
     spill: Spill,
+    waiting: VecDeque<Batch>,
 }
 
 /// Works until nobody can send any more.
@@ -46,7 +48,8 @@ pub fn run(inbox: &Receiver<Work>) {
     for work in inbox {
         match work {
             Work::Add(lane, backlog) => {
-                drop(lanes.insert(lane.id().clone(), Kept { lane: *lane, backlog, spill: Spill::default() }))
+                let id = lane.id().clone();
+                lanes.insert(id, Kept { lane: *lane, backlog, spill: Spill::default(), waiting: VecDeque::new() });
             }
             Work::Restore(id, key, value) => {
                 if let Some(kept) = lanes.get_mut(&id) {
@@ -63,7 +66,7 @@ pub fn run(inbox: &Receiver<Work>) {
             }
             Work::Handle(id, batch) => {
                 if let Some(kept) = lanes.get_mut(&id) {
-                    kept.handle(&batch);
+                    kept.take(batch);
                 }
             }
             Work::Finish(id, answer) => {
@@ -71,11 +74,12 @@ pub fn run(inbox: &Receiver<Work>) {
                     let _ = answer.send(kept.lane.finish_recovery());
                 }
             }
-            Work::Cut { lanes: wanted, now, all, parts } => {
-                for id in wanted {
-                    if let Some(kept) = lanes.get_mut(&id) {
-                        let _ = parts.send(kept.lane.cut(now, all));
-                    }
+            Work::Cut { lane, now, all, rules, parts } => {
+                if let Some(kept) = lanes.get_mut(&lane) {
+                    // Nobody waits for it any more: then its lanes are about to be dropped.
+                    let _ = parts.send(kept.lane.cut(now, all));
+                    kept.lane.set_rulebook(&rules);
+                    kept.catch_up();
                 }
             }
             Work::Census(id, answer) => {
@@ -84,12 +88,25 @@ pub fn run(inbox: &Receiver<Work>) {
                 }
             }
             Work::Drop(ids) => ids.iter().for_each(|id| drop(lanes.remove(id))),
-            Work::Rules(rulebook) => lanes.values_mut().for_each(|kept| kept.lane.set_rulebook(Arc::clone(&rulebook))),
         }
     }
 }
 
 impl Kept {
+    /// Handles a batch, or lets it wait: its bytes stay in the backlog, which pauses the partition in the end.
+    fn take(&mut self, batch: Batch) {
+        self.waiting.push_back(batch);
+        self.catch_up();
+    }
+
+    fn catch_up(&mut self) {
+        while self.lane.pending_bytes() < AHEAD
+            && let Some(batch) = self.waiting.pop_front()
+        {
+            self.handle(&batch);
+        }
+    }
+
     fn handle(&mut self, batch: &Batch) {
         for record in batch.iter() {
             while let Handled::Cold(entity) = self.lane.handle(&record) {

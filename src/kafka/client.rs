@@ -66,8 +66,9 @@ impl ConsumerContext for GroupContext {
         let lanes = lanes_of(list);
         let closing = self.closing.load(Ordering::SeqCst);
         if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // The position is set when the lane is live; until then nothing may be fetched.
-            let _ = list.set_all_offsets(Offset::End);
+            // An absolute offset needs no question to a broker. The position is set when the lane is live, and until then
+            // nothing is fetched; should that fail, records come too early and are passed over, and none is missed.
+            let _ = list.set_all_offsets(Offset::Offset(0));
             answer(consumer.incremental_assign(list), "assign");
             if !lanes.is_empty() {
                 answer(consumer.pause(&list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)))), "pause");

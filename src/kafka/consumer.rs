@@ -21,6 +21,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const HIGH: usize = 16 << 20;
 /// And below which it is resumed: far apart, for a pause throws prefetched records away.
 const LOW: usize = HIGH / 4;
+/// How long a seek may take: it is an order to another thread of ours, not to the broker.
+const SEEK: Duration = Duration::from_millis(500);
 /// Records of a batch at most.
 const BATCH: usize = 1024;
 /// Bytes of a batch at most.
@@ -164,7 +166,8 @@ impl Consumer {
 
     /// Polls until it is told to close. Runs on a thread of its own.
     pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
-        let mut poller = Poller { consumer: &self.inner, lanes: BTreeMap::new(), current: None, stopped: false };
+        let mut poller =
+            Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), current: None, stopped: false };
         loop {
             loop {
                 match orders.try_recv() {
@@ -173,6 +176,7 @@ impl Consumer {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            poller.wake();
             poller.poll_some(outlets);
             (outlets.polled)(SystemTime::now());
             for event in self.inner.context().take_events() {
@@ -197,11 +201,15 @@ struct Lane {
     backlog: Backlog,
     batch: Batch,
     paused: bool,
+    /// Lowest offset that has not come yet.
+    next: i64,
 }
 
 struct Poller<'a> {
     consumer: &'a BaseConsumer<GroupContext>,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// Lanes that are live, but whose position is not set yet.
+    waking: Vec<(PartitionId, i64, Backlog)>,
     /// The partition of the last record: records come in runs.
     current: Option<PartitionId>,
     stopped: bool,
@@ -246,12 +254,36 @@ impl Poller<'_> {
         let Some(id) = &self.current else { return };
         // A record of a lane that is gone: its next owner reads it.
         let Some(lane) = self.lanes.get_mut(id) else { return };
+        // What was fetched before the position was set.
+        if message.offset() < lane.next {
+            return;
+        }
+        lane.next = message.offset() + 1;
         lane.batch.push(message);
         if lane.batch.is_full() {
             lane.flush(id, outlets);
             if !lane.paused && lane.backlog.load(Ordering::Relaxed) > HIGH {
                 lane.paused = true;
                 note(self.consumer.pause(&list_of([(id, Offset::Invalid)])), "pause");
+            }
+        }
+    }
+
+    /// Sets the position of lanes that are live. It has to be acknowledged before anything is fetched: a seek that librdkafka
+    /// drops in silence (the partition is not started yet) would lose every record up to where it begins by itself.
+    fn wake(&mut self) {
+        for (id, offset, backlog) in std::mem::take(&mut self.waking) {
+            match self.consumer.seek(&id.topic, id.partition, Offset::Offset(offset), SEEK) {
+                Ok(()) => {
+                    if !self.stopped {
+                        note(self.consumer.resume(&list_of([(&id, Offset::Invalid)])), "resume");
+                    }
+                    self.lanes.insert(id, Lane { backlog, batch: Batch::default(), paused: false, next: offset });
+                }
+                Err(error) => {
+                    tracing::debug!(%error, lane = %id, "a seek is tried again");
+                    self.waking.push((id, offset, backlog));
+                }
             }
         }
     }
@@ -270,13 +302,7 @@ impl Poller<'_> {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::GoLive(id, offset, backlog) => {
-                note(self.consumer.seek(&id.topic, id.partition, Offset::Offset(offset), Duration::ZERO), "seek");
-                if !self.stopped {
-                    note(self.consumer.resume(&list_of([(&id, Offset::Invalid)])), "resume");
-                }
-                self.lanes.insert(id, Lane { backlog, batch: Batch::default(), paused: false });
-            }
+            Order::GoLive(id, offset, backlog) => self.waking.push((id, offset, backlog)),
             Order::AckRevoke(ids) => {
                 ids.iter().for_each(|id| drop(self.lanes.remove(id)));
                 note(
@@ -294,7 +320,10 @@ impl Poller<'_> {
 
     fn follow(&mut self, event: &Rebalance) {
         match event {
-            Rebalance::Lost(ids) | Rebalance::Revoked(ids) => ids.iter().for_each(|id| drop(self.lanes.remove(id))),
+            Rebalance::Lost(ids) | Rebalance::Revoked(ids) => {
+                ids.iter().for_each(|id| drop(self.lanes.remove(id)));
+                self.waking.retain(|(id, _, _)| !ids.contains(id));
+            }
             Rebalance::Assigned(_) => {}
         }
     }

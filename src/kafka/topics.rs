@@ -4,7 +4,7 @@ use super::client::{CountError, PlainContext};
 use super::client_config;
 use super::failure::Failure;
 use crate::config::Config;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,9 +56,10 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     let state = &config.state.topic;
     let in_sync = (replicas - 1).max(1).to_string();
     match partitions.get(state) {
+        Some(n) if *n < n_partitions && config.kafka.create_topics => grow(&admin, state, n_partitions).await?,
         Some(n) if *n < n_partitions => {
             return Err(Failure::Fatal(format!(
-                "state topic `{state}` has {n} partitions, the input has {n_partitions}: give it as many (kafka-topics.sh --alter --topic {state} --partitions {n_partitions})"
+                "state topic `{state}` has {n} partitions, the input has {n_partitions}: give it as many (kafka-topics.sh --alter --topic {state} --partitions {n_partitions}), or allow `kafka.create_topics`"
             )));
         }
         Some(_) => {}
@@ -131,6 +132,28 @@ async fn create(admin: &AdminClient<PlainContext>, missing: &[NewTopic<'_>], all
     }
     tracing::info!(topics = names, "created the missing topics");
     Ok(())
+}
+
+/// The input has grown: its new partitions need a place for their state. Records of the state topic name their partition, so
+/// nothing moves.
+async fn grow(admin: &AdminClient<PlainContext>, topic: &str, partitions: i32) -> Result<(), Failure> {
+    let wanted = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or(1));
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    let grown = admin.create_partitions([&wanted], &options).await.map_err(|error| Failure::of_query(&error))?;
+    match grown.into_iter().next() {
+        Some(Err((topic, code))) => Err(Failure::Fatal(format!(
+            "topic `{topic}` could not be given more partitions: {}",
+            KafkaError::AdminOp(code)
+        ))),
+        Some(Ok(_)) | None => {
+            tracing::warn!(
+                topic,
+                partitions,
+                "the input has more partitions than the state topic, which was given as many"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Settings of a topic; none where the broker does not tell.

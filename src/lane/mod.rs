@@ -367,11 +367,14 @@ impl Lane {
     }
 
     /// New rules, from the next record on. To be called when everything dirty was cut, so that no replay crosses the change.
-    pub fn set_rulebook(&mut self, rulebook: Arc<Rulebook>) {
-        for entity in self.entities.iter_mut() {
-            entity.set_rules(&rulebook);
+    pub fn set_rulebook(&mut self, rulebook: &Arc<Rulebook>) {
+        if Arc::ptr_eq(&self.rulebook, rulebook) {
+            return;
         }
-        self.rulebook = rulebook;
+        for entity in self.entities.iter_mut() {
+            entity.set_rules(rulebook);
+        }
+        self.rulebook = Arc::clone(rulebook);
     }
 
     /// Counts who is in memory.
