@@ -16,6 +16,7 @@ pub mod lane;
 pub mod logging;
 #[cfg(feature = "daemon")]
 pub mod metrics;
+pub mod planted;
 pub mod quality;
 pub mod replay;
 #[cfg(feature = "daemon")]
