@@ -60,9 +60,12 @@ fn late_and_lost_ends_of_transactions_change_nothing() {
     let producing = produce(&broker.bootstrap, &input, u64::from(rounds(1_500, 10_000)), 1_500);
     let daemon = setup.start("a");
     producing.join().unwrap();
+    // A machine that is slow makes few and large epochs: it is given more of them.
+    while proxy.faults() <= 20 {
+        produce(&broker.bootstrap, &input, 100, 1_500).join().unwrap();
+    }
     setup.wait_until_read();
     daemon.wait_until_ready();
-    assert!(proxy.faults() > 20, "only {} faults", proxy.faults());
     assert!(daemon.metric("offkey_producer_renewals_total") > 0.0);
     assert_no_divergence(&[&daemon]);
     daemon.stop();

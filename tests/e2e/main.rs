@@ -20,6 +20,7 @@ mod poison;
 mod prometheus;
 mod proxy;
 mod recovery;
+mod restart;
 mod signals;
 mod straight_line;
 mod topic;
