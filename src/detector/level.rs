@@ -69,7 +69,7 @@ struct Centre {
 /// What one value looked like to its channel's centre.
 #[derive(Clone, Copy, Debug)]
 pub struct Glance {
-    /// Value minus centre.
+    /// Value minus centre, beyond one step of the sensor.
     pub deviation: f64,
     /// Scale before the value was learned.
     pub scale: f64,
@@ -87,15 +87,18 @@ impl Centre {
         if !frozen || self.n == 0 {
             self.unit = scale;
         }
+        // A deviation of one step of the sensor says nothing, least of all when it always stood still.
+        let step_of_sensor = deviation.clamp(-resolution, resolution);
+        let told = deviation - step_of_sensor;
         let reach = settings.clip * scale;
-        self.smoothed += steps.smooth * (deviation.clamp(-reach, reach) - self.smoothed);
+        self.smoothed += steps.smooth * (told.clamp(-reach, reach) - self.smoothed);
         let reach = settings.winsor * scale;
         let learned = if self.n >= settings.settle { deviation.clamp(-reach, reach) } else { deviation };
         let step = steps.centre.max(1.0 / (self.n as f64 + 1.0));
         self.mean += step * learned;
         self.variance = (1.0 - step) * (self.variance + step * learned * learned);
         self.n = self.n.saturating_add(1);
-        Glance { deviation, scale, unit: self.unit }
+        Glance { deviation: told, scale, unit: self.unit }
     }
 
     fn is_sound(&self) -> bool {

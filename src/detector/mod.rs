@@ -101,7 +101,7 @@ struct Streams {
 }
 
 /// Working memory of a thread; an entity holds only what it has learned.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Scratch {
     values: Vec<f32>,
     scaled: Vec<f32>,
@@ -175,19 +175,24 @@ impl Detector {
             grown.step(&Row { at, offset: -1, values: &values }, rules, scratch);
         }
         grown.last_at = self.last_at;
+        // What the world was told of is not unsaid: an alert that is open stays open, and none opened while feeding.
+        grown.episode = self.episode.clone();
+        grown.quality = self.quality.clone();
         Some(grown)
     }
 
-    /// Scores a row, decides, learns. Never panics; a row of another width than the schema's counts as missing.
+    /// Scores a row, decides, learns. Never panics; a row narrower than the schema
+    /// misses its last channels.
     ///
     /// Cost: about `2 x units x window` products to encode, `6 x active units x window` to decode and learn; no allocation
     /// once the scratch has grown to the schema, but for a transition.
     pub fn step(&mut self, row: &Row<'_>, rules: &Rules, scratch: &mut Scratch) -> Outcome {
         let channels = self.schema.n_channels();
-        debug_assert_eq!(row.values.len(), channels);
         let mut outcome = Outcome::nothing(row, self.state());
         scratch.values.clear();
-        scratch.values.extend_from_slice(row.values);
+        // A row holds no infinities; if one came in all the same, it would stay in every running mean.
+        let finite = |value: &f32| if value.is_finite() { *value } else { f32::NAN };
+        scratch.values.extend(row.values.iter().take(channels).map(finite));
         scratch.values.resize(channels, f32::NAN);
         let out_of_range = quality::mask(&mut scratch.values, &rules.channels);
         let (muted, learns) = rules.silence_at(row.at);
@@ -202,7 +207,7 @@ impl Detector {
         if learns {
             self.learn(&figures, &outcome, rules, scratch);
         }
-        self.n_rows += 1;
+        self.n_rows = self.n_rows.saturating_add(1);
         self.warm_up(row.at, learns, scratch);
         outcome.state = self.state();
         outcome.anomalous = self.has_open_alert();
@@ -213,7 +218,7 @@ impl Detector {
         if self.n_rows == 0 {
             self.first_at = at;
         } else if at < self.last_at {
-            self.late_rows += 1;
+            self.late_rows = self.late_rows.saturating_add(1);
         }
         self.last_at = self.last_at.max(at);
     }
@@ -529,6 +534,10 @@ impl Detector {
         let Some(warmup) = self.warmup.take() else { return };
         let schema = &self.schema;
         let fitted = warmup.fit(|c| schema.channels()[c].resolution, &self.settings, &mut self.rng);
+        if !fitted.is_finite() {
+            // Trained at a rate too high for the data.
+            return self.start_over();
+        }
         let errors = fitted.tail.iter().map(|(_, error)| *error);
         let model =
             Model::new(fitted.scaler, fitted.net, fitted.views, fitted.units, fitted.window, errors.clone().collect());
@@ -545,7 +554,7 @@ impl Detector {
         let variance = logs.map(|log| (log - mean) * (log - mean)).sum::<f64>() / n;
         self.episode.set_base(mean, variance.sqrt());
         self.model = Some(model);
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
     }
 
     /// Rows a day, from the event times so far; a day's worth of minutes while there are too few.
@@ -653,7 +662,7 @@ impl Detector {
             && self.fast.len() == if small { channels } else { 0 }
             && self.warmup.is_some() != self.model.is_some()
             && early
-            && self.schema.channels().iter().all(|channel| channel.resolution.is_finite());
+            && self.schema.channels().iter().all(|channel| (0.0..=f32::MAX).contains(&channel.resolution));
         let mut sound = Soundness::of(shape, "schema").and(self.level.soundness(
             channels,
             small && settings.clock,
@@ -675,6 +684,9 @@ impl Detector {
         sound.and(self.threshold.soundness()).and(self.episode.soundness())
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// The .99 quantile of each stream over the last quarter of the warm-up.
 fn units_of(rows: &[[f32; 5]], n_rows: u64) -> [f32; 5] {

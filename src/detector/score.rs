@@ -60,8 +60,8 @@ pub fn evidence(
                 }
             };
             let weight = if weight.is_finite() { weight } else { 0.0 };
-            let (low, high) = ((expected - reach) as f32, (expected + reach) as f32);
-            ChannelEvidence { slot, share: weight, observed: *observed, expected: expected as f32, low, high }
+            let (low, high) = (number(expected - reach), number(expected + reach));
+            ChannelEvidence { slot, share: weight, observed: *observed, expected: number(expected), low, high }
         })
         .collect();
     let total: f32 = channels.iter().map(|channel| channel.share).sum();
@@ -71,6 +71,11 @@ pub fn evidence(
     }
     channels.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.slot.cmp(&b.slot)));
     channels
+}
+
+/// The nearest finite number.
+fn number(value: f64) -> f32 {
+    (value as f32).clamp(f32::MIN, f32::MAX)
 }
 
 impl Model<'_> {

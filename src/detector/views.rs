@@ -46,6 +46,8 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Views {
     scale: Vec<f32>,
+    /// Square of each channel's smallest step, in scaled units as they were at the fit; 0: unknown.
+    grain: Vec<f32>,
     drift: Vec<f32>,
     level_drift: Vec<f32>,
     lasting: Option<f32>,
@@ -59,17 +61,26 @@ pub struct ByChannel {
 }
 
 impl Views {
-    /// Views with these held-out mean squared residuals per channel.
+    /// Views with these held-out mean squared residuals per channel; `grain` is each channel's smallest step in scaled
+    /// units, 0 where it is unknown.
     #[must_use]
-    pub fn new(scale: Vec<f32>) -> Self {
+    pub fn new(scale: Vec<f32>, grain: Vec<f32>) -> Self {
         let channels = scale.len();
-        Self { scale, drift: vec![0.0; channels], level_drift: vec![0.0; channels], lasting: None }
+        let grain = grain.into_iter().map(|step| step * step).collect();
+        Self { scale, grain, drift: vec![0.0; channels], level_drift: vec![0.0; channels], lasting: None }
     }
 
-    /// Divisor of a channel's squared residuals.
+    /// Divisor of a channel's squared residuals. A residual of one step of the sensor is no stranger than a usual one, or the
+    /// first wiggle of a sensor that always stood still would be an alarm.
     #[must_use]
     pub fn divisor(&self, channel: usize, settings: &Settings) -> f32 {
-        self.scale[channel] + settings.floor * settings.floor
+        self.scale[channel] + settings.floor * settings.floor + self.grain[channel]
+    }
+
+    /// Are the residual scales numbers?
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        all_finite(&self.scale) && all_finite(&self.grain)
     }
 
     /// Sees the window's residual; `slow_step` is the step of the slow views.
@@ -155,9 +166,10 @@ impl Views {
     }
 
     pub(super) fn soundness(&self, channels: usize) -> Soundness {
-        let shape = [self.scale.len(), self.drift.len(), self.level_drift.len()] == [channels; 3];
-        let values = all_finite(&self.scale) && all_finite(&self.drift) && all_finite(&self.level_drift);
-        let positive = self.scale.iter().all(|scale| *scale >= 0.0) && self.lasting.is_none_or(f32::is_finite);
+        let shape = [self.scale.len(), self.grain.len(), self.drift.len(), self.level_drift.len()] == [channels; 4];
+        let values = self.is_finite() && all_finite(&self.drift) && all_finite(&self.level_drift);
+        let positive =
+            self.scale.iter().chain(&self.grain).all(|scale| *scale >= 0.0) && self.lasting.is_none_or(f32::is_finite);
         Soundness::of(shape && values && positive, "views")
     }
 }

@@ -8,7 +8,7 @@ use super::Settings as DetectorSettings;
 use super::autoencoder::{Autoencoder, Pass};
 use super::row::EventTime;
 use super::scaler::Scaler;
-use super::snapshot::Soundness;
+use super::snapshot::{Soundness, all_finite};
 use super::views::{ByChannel, Seen, VIEWS, Views};
 use super::window::Window;
 use rand_pcg::Pcg32;
@@ -66,6 +66,15 @@ pub struct Fitted {
     pub window: Window,
 }
 
+impl Fitted {
+    /// Did the training stay within the numbers?
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let tail = self.tail.iter().all(|(score, error)| score.is_finite() && error.is_finite());
+        tail && all_finite(&self.units) && self.views.is_finite()
+    }
+}
+
 /// Held-out rows of a warm-up of `n` rows.
 fn tail_rows(n: u64) -> u64 {
     (n / 4).clamp(100, TAIL)
@@ -99,7 +108,7 @@ impl Warmup {
         }
         self.last_at = self.last_at.max(at);
         let row = self.n_rows;
-        self.n_rows += 1;
+        self.n_rows = self.n_rows.saturating_add(1);
         let channels = self.channels as usize;
         let held_from = match length {
             Length::Rows(rows) => rows.max(LEAST_ROWS) - tail_rows(rows.max(LEAST_ROWS)),
@@ -179,7 +188,8 @@ impl Warmup {
         let mut held = first_values(&recent, channels);
         fill_gaps(&mut recent, &mut held);
 
-        let scaler = fit_scaler(&parts, channels, resolution);
+        let scaler = fit_scaler(&parts, channels, &resolution);
+        let grain = (0..channels).map(|c| (f64::from(resolution(c)) / scaler.deviation(c)) as f32).collect();
         let scaled: Vec<Vec<f32>> = parts.iter().map(|part| scale(part, channels, &scaler, settings)).collect();
         let (training, tail) = scaled.split_at(scaled.len() - 1);
         let inputs = rows_in_window * channels;
@@ -192,7 +202,8 @@ impl Warmup {
         let scales = held_out_scales(&first, &tail_windows, channels, settings);
         let run_in = row_of(held_from.saturating_sub(RUN_IN).max(rows_in_window as u64));
         let replayed = scale(&recent[run_in - (rows_in_window * channels).min(run_in)..], channels, &scaler, settings);
-        let calibrated = calibrate(&first, Views::new(scales), &replayed, (self.n_rows - held_from) as usize, settings);
+        let calibrated =
+            calibrate(&first, Views::new(scales, grain), &replayed, (self.n_rows - held_from) as usize, settings);
         let net = Autoencoder::fit(&all_windows, inputs, channels, &settings.model, rng);
         Fitted {
             scaler,
@@ -240,7 +251,7 @@ impl Warmup {
         let needed = self.n_rows.min(TAIL + RUN_IN + 1) as usize;
         let enough = self.recent.len() / c >= needed;
         let sane = self.blocks.iter().flat_map(|(_, rows)| rows).chain(&self.recent).all(|value| !value.is_infinite());
-        let stride = self.stride.is_power_of_two() && self.stride < 1 << 40;
+        let stride = self.stride.is_power_of_two() && self.stride < 1 << 40 && self.n_rows < 1 << 48;
         Soundness::of(self.channels as usize == channels && blocks && recent && enough && sane && stride, "warm-up")
     }
 }

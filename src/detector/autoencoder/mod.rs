@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 const RANGE: f32 = 4.0;
 /// Rows between two renewals of the decoder's norms, which bound the encoder's step.
 const NORMS_EVERY: u64 = 64;
+/// No step is larger: with it and a finite residual every weight stays finite, however wrong the rate.
+const LARGEST_STEP: f32 = 1e15;
 
 /// What is held against the activations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -265,7 +267,7 @@ impl Autoencoder {
         if self.steps.is_multiple_of(NORMS_EVERY) {
             self.renew_norms();
         }
-        self.steps += 1;
+        self.steps = self.steps.wrapping_add(1);
         let per_channel = 1.0 / channels as f32;
         dense::project(self.decoder_rows(), &pass.delta, &pass.active, &mut pass.slope);
         for (k, &j) in pass.active.iter().enumerate() {
@@ -299,8 +301,8 @@ impl Autoencoder {
     fn descend(&mut self, window: &[f32], pass: &mut Pass, per_channel: f32, rate: f32, bounded: bool) {
         for (k, &j) in pass.active.iter().enumerate() {
             let bound = if bounded { 1.0 + self.decoder_norms[j as usize] } else { 1.0 };
-            pass.encoder_step[k] = rate / bound * pass.slope[k];
-            pass.decoder_step[k] = rate * pass.code[j as usize] * per_channel;
+            pass.encoder_step[k] = cut(rate / bound * pass.slope[k]);
+            pass.decoder_step[k] = cut(rate * pass.code[j as usize] * per_channel);
             self.code_bias[j as usize] -= pass.encoder_step[k];
         }
         match &mut self.decoder {
@@ -358,7 +360,7 @@ impl Autoencoder {
         let inputs = self.inputs as usize;
         for j in 0..self.units as usize {
             let row = &self.decoder.as_ref().unwrap_or(&self.encoder)[j * inputs..(j + 1) * inputs];
-            self.decoder_norms[j] = dense::dot(row, row);
+            self.decoder_norms[j] = dense::dot(row, row).min(f32::MAX);
         }
     }
 
@@ -417,6 +419,14 @@ impl Autoencoder {
         all_finite(&self.output_bias) && all_finite(&self.code_bias)
     }
 }
+
+/// A step of one unit, cut where it would carry a weight out of the numbers; no gradient is no step.
+fn cut(step: f32) -> f32 {
+    if step.is_nan() { 0.0 } else { step.clamp(-LARGEST_STEP, LARGEST_STEP) }
+}
+
+#[cfg(test)]
+pub(in crate::detector) mod tests;
 
 /// Uniform in `-reach..reach`, from 24 random bits.
 fn uniform(rng: &mut Pcg32, reach: f32) -> f32 {

@@ -39,7 +39,7 @@ impl Moment {
         }
         let (first, second) = (&mut self.first[from..], &mut self.second[from..]);
         for (i, ((weight, first), second)) in weights.iter_mut().zip(first).zip(second).enumerate() {
-            let g = gradient(i);
+            let g = super::cut(gradient(i));
             *first = flush(BETA1 * *first + (1.0 - BETA1) * g);
             *second = flush(BETA2 * *second + (1.0 - BETA2) * g * g);
             *weight -= rate * *first / (second.sqrt() + 1e-8);

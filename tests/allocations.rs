@@ -1,0 +1,88 @@
+//! A row costs no allocation once an entity is warm, as long as it causes no transition.
+
+use offkey::detector::row::{EventTime, Row};
+use offkey::detector::rules::Rules;
+use offkey::detector::schema::{Channel, Schema};
+use offkey::detector::warmup::Length;
+use offkey::detector::{Detector, Scratch, Settings};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator as it is; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is ending has no counter any more.
+        let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const WARMUP: usize = 400;
+
+fn entity(channels: usize) -> Detector {
+    let channel = |c| Channel { name: format!("sensor_{c}"), unit: None, resolution: 0.0 };
+    let schema = Schema::new((0..channels).map(channel).collect());
+    Detector::new(schema, Arc::new(Settings { warmup: Length::Rows(WARMUP as u64), ..Settings::default() }))
+}
+
+fn feed(detector: &mut Detector, rows: std::ops::Range<usize>, scratch: &mut Scratch) {
+    let rules = Rules::default();
+    let mut values = vec![0.0f32; detector.schema().n_channels()];
+    for row in rows {
+        for (c, value) in values.iter_mut().enumerate() {
+            let noise = (row * 1024 + c).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            *value = libm::sinf(row as f32 * 0.2 + c as f32) + noise as f32 / (1 << 24) as f32;
+        }
+        if row % 13 == 0 {
+            values[row % 7 % detector.schema().n_channels()] = f32::NAN;
+        }
+        let at = EventTime::from_millis(1_700_000_000_000 + 1_000 * row as i64);
+        let before = ALLOCATIONS.get();
+        let outcome = detector.step(&Row { at, offset: row as i64, values: &values }, &rules, scratch);
+        let allocated = ALLOCATIONS.get() - before;
+        if row > WARMUP + 16 && outcome.alerts.is_empty() {
+            assert_eq!(allocated, 0, "row {row}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn a_warm_row_allocates_nothing() {
+    for channels in [1, 4, 8, 38] {
+        let (mut detector, mut scratch) = (entity(channels), Scratch::default());
+        feed(&mut detector, 0..3 * WARMUP, &mut scratch);
+        assert!(detector.is_fitted());
+        assert!(ALLOCATIONS.get() > 0, "the warm-up allocates");
+    }
+}
+
+#[test]
+fn entities_of_many_widths_share_one_scratch() {
+    let mut scratch = Scratch::default();
+    let mut entities: Vec<Detector> = [8, 1, 20].map(entity).into();
+    for detector in &mut entities {
+        feed(detector, 0..WARMUP + 40, &mut scratch);
+    }
+    for round in 0..20 {
+        let from = WARMUP + 40 + round * 10;
+        for detector in &mut entities {
+            feed(detector, from..from + 10, &mut scratch);
+        }
+    }
+}
