@@ -303,6 +303,9 @@ impl Kafka {
     fn in_group(&self, mut all: Properties) -> Properties {
         let session = self.session_timeout.as_millis();
         all.set("group.instance.id", &self.instance);
+        // Only after the log was cut under us, and what was read already is not passed on again: `error` would end the
+        // partition's reading for good.
+        all.set("auto.offset.reset", "earliest");
         all.set("partition.assignment.strategy", "cooperative-sticky");
         all.set("session.timeout.ms", session.to_string());
         all.set("heartbeat.interval.ms", (session / 10).min(3_000).to_string());

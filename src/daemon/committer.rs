@@ -7,7 +7,7 @@ use super::worker::Work;
 use super::{Workers, lane_settings};
 use crate::config::{Config, Delivery};
 use crate::kafka::client::{CountError, Rebalance};
-use crate::kafka::consumer::{Backlog, Consumer, Order, unix_millis};
+use crate::kafka::consumer::{Backlog, Consumer, GroupMetadata, Order, unix_millis};
 use crate::kafka::failure::Failure;
 use crate::kafka::producer::{Commit, Producer, Topics};
 use crate::kafka::restorer::{Committed, Restorer};
@@ -31,6 +31,8 @@ pub enum Event {
     Recovered(PartitionId, i64, Arc<AtomicBool>),
     /// A recovery failed and has to begin again.
     RecoveryFailed(PartitionId, String, Arc<AtomicBool>),
+    /// Recoveries that could not begin are tried again.
+    TryRecovery,
     /// The consumer is of no more use.
     ConsumerFailed(Failure),
     /// New rules.
@@ -170,10 +172,8 @@ impl Committer {
                 Ok(event) => {
                     self.note(event);
                     // Another consumer under our name has fenced ours; it cannot be used again.
-                    match self.consumer_failed.take() {
-                        Some(Failure::Fenced(text)) => return End::Rival(text),
-                        Some(failure) => return End::Fatal(failure.to_string()),
-                        None => {}
+                    if let Some(failure) = self.consumer_failed.take() {
+                        return end_of(&failure);
                     }
                     if self.lanes.keys().any(|lane| lane.partition >= self.n_partitions) {
                         return End::Again("the input has more partitions than it had");
@@ -220,6 +220,7 @@ impl Committer {
                 self.recover();
             }
             Event::RecoveryFailed(..) => {}
+            Event::TryRecovery => self.recover(),
             Event::ConsumerFailed(failure) => self.consumer_failed = Some(failure),
             Event::Rules(rulebook) => self.new_rules = Some(rulebook),
             Event::Stop => self.stopping = true,
@@ -228,6 +229,16 @@ impl Committer {
 
     fn is_current(&self, lane: &PartitionId, token: &Arc<AtomicBool>) -> bool {
         matches!(self.lanes.get(lane), Some(LaneState::Recovering(current)) if Arc::ptr_eq(current, token))
+    }
+
+    /// Drops what these lanes hold and restores them from what was committed. They stay ours.
+    fn begin_again(&mut self, lanes: &[PartitionId]) {
+        self.drop_lanes(lanes);
+        for lane in lanes {
+            let _ = self.orders.send(Order::Park(lane.clone()));
+            self.lanes.insert(lane.clone(), LaneState::Recovering(Arc::default()));
+        }
+        self.recover();
     }
 
     fn go_live(&mut self, lane: PartitionId, offset: i64) {
@@ -273,17 +284,20 @@ impl Committer {
         if waiting.is_empty() {
             return;
         }
-        if let Err(failure) = self.begin_recovery(&waiting) {
-            self.status.trouble(&failure.to_string());
-            tracing::warn!(%failure, "a recovery waits");
-            let (back, lane) = (self.back.clone(), waiting[0].clone());
-            let Some(LaneState::Recovering(token)) = self.lanes.get(&lane) else { return };
-            let token = Arc::clone(token);
-            self.producer = None;
-            std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(500));
-                let _ = back.send(Event::RecoveryFailed(lane, failure.to_string(), token));
-            });
+        match self.begin_recovery(&waiting) {
+            Ok(()) => self.status.no_trouble(),
+            Err(failure) => {
+                self.status.trouble(&failure.to_string());
+                tracing::warn!(%failure, "a recovery waits");
+                self.producer = None;
+                // Some of the lanes may be under way: only those that are not begin later.
+                let back = self.back.clone();
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(500));
+                    // The committer has ended: so has the need.
+                    let _ = back.send(Event::TryRecovery);
+                });
+            }
         }
     }
 
@@ -364,6 +378,7 @@ impl Committer {
         parts.extend(self.workers.cut(&leaving, now, true, &self.rulebook));
         let result = self.commit_parts(parts);
         if !revoked.is_empty() {
+            crate::failpoint::crash_at("mid_revoke");
             self.drop_lanes(&revoked);
             let _ = self.orders.send(Order::AckRevoke(revoked));
         }
@@ -384,13 +399,17 @@ impl Committer {
         }
         let epoch = self.new_epoch();
         let mut back_off = BACK_OFF[0];
+        let started = Instant::now();
         loop {
+            // In this order: a loss is told before the group can make us a member of its next generation, and the broker
+            // refuses an older one. A member of the newest could commit what is not its own any more.
+            let group = self.consumer.group_metadata();
+            self.take_losses(&mut parts)?;
             let commits: Vec<Commit> = parts.iter().map(|part| commit_of(part, epoch)).collect();
             if commits.is_empty() {
                 return Ok(());
             }
-            let started = Instant::now();
-            match self.try_commit(&parts, &commits) {
+            match self.try_commit(&parts, &commits, group.as_ref()) {
                 Ok(prompt) => {
                     self.status.committed(started.elapsed(), SystemTime::now(), &parts);
                     self.remember(&commits);
@@ -408,8 +427,15 @@ impl Committer {
             }
             // The value is kept: it is sent again, or forgotten if it turns out to be committed.
             loop {
-                self.take_losses(&mut parts);
+                std::thread::sleep(back_off);
+                back_off = (2 * back_off).min(BACK_OFF[1]);
+                self.take_losses(&mut parts)?;
+                if self.stopping && started.elapsed() > DRAIN {
+                    tracing::warn!("the last epoch could not be committed: its records are read again");
+                    return Err(End::Stopped);
+                }
                 if parts.is_empty() {
+                    self.status.no_trouble();
                     return Ok(());
                 }
                 match self.was_committed(&parts, epoch) {
@@ -423,16 +449,13 @@ impl Committer {
                         self.strike();
                         self.status.failed(&failure);
                         self.judge(&failure)?;
-                        if self.stopping && started.elapsed() > DRAIN {
-                            return Err(End::Fatal(format!("the last epoch could not be committed: {failure}")));
-                        }
-                        std::thread::sleep(back_off);
-                        back_off = (2 * back_off).min(BACK_OFF[1]);
                     }
                 }
             }
-            let ours = self.drop_foreign(&mut parts);
-            self.drop_lanes(&ours);
+            let foreign = self.drop_foreign(&mut parts);
+            if !foreign.is_empty() {
+                self.begin_again(&foreign);
+            }
         }
     }
 
@@ -445,19 +468,27 @@ impl Committer {
                 self.fenced.push(Instant::now());
                 if self.fenced.len() >= 2 { Err(End::Rival(text.clone())) } else { Ok(()) }
             }
-            Failure::Retriable(_) | Failure::Unknown(_) => Ok(()),
+            // A broker that is away lets transactions time out, and that looks like a fencing too.
+            Failure::Retriable(_) | Failure::Unknown(_) => {
+                self.fenced.clear();
+                Ok(())
+            }
         }
     }
 
-    fn try_commit(&mut self, parts: &[Part], commits: &[Commit]) -> Result<bool, Failure> {
+    fn try_commit(
+        &mut self,
+        parts: &[Part],
+        commits: &[Commit],
+        group: Option<&GroupMetadata>,
+    ) -> Result<bool, Failure> {
         if self.producer.is_none() {
             self.producer = Some(Producer::start(&self.config.kafka, &self.topics, &self.count_error)?);
         }
         let Some(producer) = &self.producer else { return Err(Failure::Retriable("no producer".to_owned())) };
         let effects: Vec<&Effects> = parts.iter().map(|part| &part.effects).collect();
-        let group = self.consumer.group_metadata();
         let outside = is_planted("offsets_outside");
-        let prompt = producer.commit(&effects, if outside { &[] } else { commits }, group.as_ref())?;
+        let prompt = producer.commit(&effects, if outside { &[] } else { commits }, group)?;
         if outside || self.config.kafka.delivery == Delivery::AtLeastOnce {
             self.consumer.commit(commits)?;
         }
@@ -500,15 +531,17 @@ impl Committer {
 
     /// Rebalances do not wait for a commit: what was lost meanwhile is cut out of the epoch. The events keep their order, and are
     /// followed when the epoch is decided.
-    fn take_losses(&mut self, parts: &mut Vec<Part>) {
+    fn take_losses(&mut self, parts: &mut Vec<Part>) -> Result<(), End> {
         while let Ok(event) = self.inbox.try_recv() {
             match &event {
                 Event::Rebalance(Rebalance::Lost(lanes)) => parts.retain(|part| !lanes.contains(&part.lane)),
                 Event::Stop => self.stopping = true,
+                Event::ConsumerFailed(failure) => return Err(end_of(failure)),
                 _ => {}
             }
             self.later.push_back(event);
         }
+        Ok(())
     }
 
     fn remember(&mut self, commits: &[Commit]) {
@@ -535,6 +568,13 @@ impl Committer {
         let all: Vec<PartitionId> = self.lanes.keys().cloned().collect();
         self.drop_lanes(&all);
         end.unwrap_or(End::Stopped)
+    }
+}
+
+fn end_of(failure: &Failure) -> End {
+    match failure {
+        Failure::Fenced(text) => End::Rival(text.clone()),
+        Failure::Fatal(text) | Failure::Retriable(text) | Failure::Unknown(text) => End::Fatal(text.clone()),
     }
 }
 

@@ -42,6 +42,9 @@ use worker::Work;
 /// How long the last steps of a shutdown may take before the process ends without them.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// How long scoring and committing what came in may take: with the close less than the 30 s that are usual before a kill.
+const STOP: Duration = Duration::from_secs(20);
+
 /// Exit code of a bug of ours.
 const BUG: i32 = 70;
 /// Two fencings within this time are a rival's.
@@ -130,14 +133,19 @@ async fn run_with(
         Ok(found) => found,
         Err(failure) => return End::Fatal(failure.to_string()),
     };
-    let consumer =
-        match Consumer::join(&config.kafka, &config.input.topics, GroupContext::new(Arc::clone(&count_error))) {
-            Ok(consumer) => Arc::new(consumer),
-            Err(failure) => return End::Fatal(failure.to_string()),
-        };
     let workers = Workers::start();
     let (orders, orders_in) = channel();
     let (events, inbox) = channel();
+    let tell = {
+        let events = events.clone();
+        // Nobody hears it once the committer has ended.
+        Box::new(move |rebalance| drop(events.send(Event::Rebalance(rebalance))))
+    };
+    let context = GroupContext::new(Arc::clone(&count_error), tell);
+    let consumer = match Consumer::join(&config.kafka, &config.input.topics, context) {
+        Ok(consumer) => Arc::new(consumer),
+        Err(failure) => return End::Fatal(failure.to_string()),
+    };
     let poller = {
         let (consumer, status, workers, events) =
             (Arc::clone(&consumer), Arc::clone(status), workers.clone(), events.clone());
@@ -146,13 +154,7 @@ async fn run_with(
                 &orders_in,
                 &mut Outlets {
                     batch: &mut |lane, batch| workers.send(lane, Work::Handle(lane.clone(), batch)),
-                    event: &mut |event| {
-                        let event = match event {
-                            PollEvent::Rebalance(rebalance) => Event::Rebalance(rebalance),
-                            PollEvent::Failed(failure) => Event::ConsumerFailed(failure),
-                        };
-                        let _ = events.send(event);
-                    },
+                    event: &mut |PollEvent::Failed(failure)| drop(events.send(Event::ConsumerFailed(failure))),
                     polled: &|now| status.polled(now),
                 },
             );
@@ -187,7 +189,12 @@ async fn run_with(
         tracing::info!("stopping: what came in is scored and committed");
         status.stopping();
         let _ = events.send(Event::Stop);
-        let _ = end.wait_for(Option::is_some).await;
+        // A call to a broker that is away may hold the committer up. What is not committed is read again.
+        if tokio::time::timeout(STOP, end.wait_for(Option::is_some)).await.is_err() {
+            tracing::warn!("the last epoch was not committed in time: its records are read again");
+            let _ = orders.send(Order::Close);
+            return End::Stopped;
+        }
     }
     reload.abort();
     let how = end.borrow().clone();

@@ -64,13 +64,12 @@ pub fn start_of(
             tracing::error!(%lane, committed = committed.offset, log_start, "records were deleted before they were read: they are lost");
             log_start
         }
-        (Some(committed), _) => {
-            // Behind the last stable offset there may be more: only far beyond it the log is another one.
-            if committed.offset > log_end.saturating_add(1_000_000) {
-                tracing::error!(%lane, committed = committed.offset, log_end, "the committed offset is behind the end of the log: was the topic created anew?");
-            }
-            committed.offset
+        // We read no further than the last stable offset, and that never falls: it is another log.
+        (Some(committed), _) if committed.offset > log_end => {
+            tracing::error!(%lane, committed = committed.offset, log_start, log_end, "the log ends before the committed offset: was the topic created anew? It is read from its first record on");
+            log_start
         }
+        (Some(committed), _) => committed.offset,
         (None, Start::Earliest) => log_start,
         (None, Start::Latest) => log_end,
         (None, Start::At(at)) => restorer.offset_at(lane, at.micros() / 1000)?,

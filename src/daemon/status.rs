@@ -67,6 +67,11 @@ impl Status {
         self.state().trouble = Some(why.to_owned());
     }
 
+    /// Nothing stands in the way any more.
+    pub fn no_trouble(&self) {
+        self.state().trouble = None;
+    }
+
     /// We are about to leave.
     pub fn stopping(&self) {
         self.state().stopping = true;

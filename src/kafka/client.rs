@@ -24,22 +24,27 @@ pub enum Rebalance {
 /// Counts an error of a client: kind by code.
 pub type CountError = Arc<dyn Fn(&KafkaError) + Send + Sync>;
 
+/// Passes a rebalance on.
+pub type TellRebalance = Box<dyn Fn(Rebalance) + Send + Sync>;
+
 /// The consumer's context: assigns are acknowledged at once (a waiting one pauses everything), a plain revoke waits for the
 /// lanes, a lost one cannot.
 pub struct GroupContext {
     events: Mutex<Vec<Rebalance>>,
     closing: AtomicBool,
     count_error: CountError,
+    tell: TellRebalance,
 }
 
 impl GroupContext {
-    /// Counts errors by `count_error`.
+    /// Counts errors by `count_error`. `tell` is given a loss before it is acknowledged, that is before the group can make us a
+    /// member of its next generation: whoever has seen that generation and then looks at what was told knows of the loss.
     #[must_use]
-    pub fn new(count_error: CountError) -> Self {
-        Self { events: Mutex::default(), closing: AtomicBool::new(false), count_error }
+    pub fn new(count_error: CountError, tell: TellRebalance) -> Self {
+        Self { events: Mutex::default(), closing: AtomicBool::new(false), count_error, tell }
     }
 
-    /// What happened since the last call. To be called behind every poll.
+    /// What happened since the last call, for the poller itself. To be called behind every poll.
     pub fn take_events(&self) -> Vec<Rebalance> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -50,6 +55,7 @@ impl GroupContext {
     }
 
     fn note(&self, event: Rebalance) {
+        (self.tell)(event.clone());
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 }
@@ -78,12 +84,12 @@ impl ConsumerContext for GroupContext {
         }
         let lost = consumer.assignment_lost();
         if lost || closing {
+            self.note(if lost { Rebalance::Lost(lanes) } else { Rebalance::Revoked(lanes) });
             if !closing && matches!(consumer.rebalance_protocol(), RebalanceProtocol::Eager) {
                 answer(consumer.unassign(), "unassign");
             } else {
                 answer(consumer.incremental_unassign(list), "unassign");
             }
-            self.note(if lost { Rebalance::Lost(lanes) } else { Rebalance::Revoked(lanes) });
             return;
         }
         self.note(Rebalance::Revoked(lanes));

@@ -7,7 +7,9 @@ use super::{client_config, list_of};
 use crate::config::Kafka;
 use crate::lane::record::{PartitionId, Record};
 use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+/// Who we are in the group.
+pub use rdkafka::consumer::ConsumerGroupMetadata as GroupMetadata;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
@@ -98,6 +100,8 @@ pub type Backlog = Arc<AtomicUsize>;
 pub enum Order {
     /// A lane is live: read on from this offset.
     GoLive(PartitionId, i64, Backlog),
+    /// A lane begins again: read no more of it until it is live.
+    Park(PartitionId),
     /// The lanes of a revoke are committed and gone.
     AckRevoke(Vec<PartitionId>),
     /// Read no more: the end is near. Polling goes on.
@@ -108,8 +112,6 @@ pub enum Order {
 
 /// What the poller tells.
 pub enum Event {
-    /// The group gave or took partitions.
-    Rebalance(Rebalance),
     /// The consumer is of no more use.
     Failed(Failure),
 }
@@ -145,7 +147,7 @@ impl Consumer {
 
     /// Who we are in the group now: to be taken when an epoch is cut.
     #[must_use]
-    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
         self.inner.group_metadata()
     }
 
@@ -181,7 +183,6 @@ impl Consumer {
             (outlets.polled)(SystemTime::now());
             for event in self.inner.context().take_events() {
                 poller.follow(&event);
-                (outlets.event)(Event::Rebalance(event));
             }
             poller.resume_drained();
         }
@@ -303,6 +304,11 @@ impl Poller<'_> {
     fn obey(&mut self, order: Order) {
         match order {
             Order::GoLive(id, offset, backlog) => self.waking.push((id, offset, backlog)),
+            Order::Park(id) => {
+                self.waking.retain(|(waking, _, _)| *waking != id);
+                note(self.consumer.pause(&list_of([(&id, Offset::Invalid)])), "pause");
+                self.lanes.remove(&id);
+            }
             Order::AckRevoke(ids) => {
                 ids.iter().for_each(|id| drop(self.lanes.remove(id)));
                 note(

@@ -8,6 +8,7 @@ use crate::config::Kafka;
 use crate::lane::record::PartitionId;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
@@ -108,6 +109,10 @@ impl Restorer {
         while !open.is_empty() && !cancelled() {
             let message = match self.inner.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => message,
+                // What was to be read is not in the log any more, and nothing more comes of that partition.
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                    return Err(Failure::Retriable(error.to_string()));
+                }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "restoring goes on after an error");
                     continue;
