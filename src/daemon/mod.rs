@@ -85,7 +85,9 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let (end_http, http_ends) = watch::channel(false);
     let listener = tokio::net::TcpListener::bind(config.listen).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
-    let http = tokio::spawn(http::serve(listener, Arc::clone(&status), http_ends));
+    let looked_at = Arc::clone(&status);
+    let served = http::Served { metrics: Arc::clone(&metrics), checks: Box::new(move || looked_at.checks()) };
+    let http = tokio::spawn(http::serve(listener, Arc::new(served), http::Limits::default(), http_ends));
     let exit = run_again(&config, file, &status, &mut stop).await;
     // Last, so that the metrics tell of the steps before.
     let _ = end_http.send(true);

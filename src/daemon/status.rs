@@ -1,5 +1,6 @@
 //! What the daemon's threads tell of themselves: metrics, and the checks behind readiness.
 
+use crate::http::Check;
 use crate::kafka::consumer::unix_millis;
 use crate::kafka::failure::Failure;
 use crate::lane::record::PartitionId;
@@ -8,24 +9,12 @@ use crate::lane::tally::{Tally, severity_index};
 use crate::lane::{Census, Part};
 use crate::metrics::{Metrics, SEVERITIES, STATES};
 use crate::wire::words;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A poll or commit longer ago than this is no progress.
 const STALE: Duration = Duration::from_secs(30);
-
-/// One check of readiness.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What is looked at.
-    pub name: &'static str,
-    /// Is it well?
-    pub ok: bool,
-    /// Why not, or what there is to know.
-    pub reason: String,
-}
 
 struct State {
     lanes: (usize, usize),
