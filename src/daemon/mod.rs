@@ -135,7 +135,7 @@ async fn run_with(
         Ok(found) => found,
         Err(failure) => return End::Fatal(failure.to_string()),
     };
-    let workers = Workers::start();
+    let workers = Workers::start(&status.metrics);
     let (orders, orders_in) = channel();
     let (events, inbox) = channel();
     let tell = {
@@ -267,13 +267,14 @@ pub struct Workers {
 }
 
 impl Workers {
-    fn start() -> Self {
+    fn start(metrics: &Arc<Metrics>) -> Self {
         let n = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let start = |_| {
             let (sender, inbox) = channel();
+            let metrics = Arc::clone(metrics);
             std::thread::spawn(move || {
                 // Half a change of state is no state: the process ends, and the log is read again.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(&inbox))).is_err() {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(&inbox, &metrics))).is_err() {
                     tracing::error!("a worker has panicked: this is a bug of offkey");
                     std::process::exit(BUG);
                 }

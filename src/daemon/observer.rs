@@ -9,6 +9,7 @@ use crate::kafka::consumer::unix_millis;
 use crate::kafka::restorer::Restorer;
 use crate::lane::Census;
 use crate::lane::record::PartitionId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -19,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Looks until `end` is set. Runs on a thread of its own, for asking a broker may take its time.
 pub fn observe(kafka: &Kafka, count_error: &CountError, workers: &Workers, status: &Arc<Status>, end: &AtomicBool) {
     let Ok(restorer) = Restorer::new(kafka, count_error) else { return };
+    let mut told = BTreeSet::new();
     while !end.load(Ordering::SeqCst) {
         let found = ask(workers);
         status.census(found.iter().map(|(_, census)| census));
@@ -29,8 +31,18 @@ pub fn observe(kafka: &Kafka, count_error: &CountError, workers: &Workers, statu
                 let age = census.newest_ms.map_or(0, |newest| (unix_millis(SystemTime::now()) - newest).max(0));
                 let seconds = if records > 0 { age as f64 / 1000.0 } else { 0.0 };
                 status.lag(lane, records, seconds);
+                told.insert(lane.clone());
             }
         }
+        // A lane may have been given up while the broker was asked.
+        let known = workers.known();
+        told.retain(|lane| {
+            let ours = known.contains(lane);
+            if !ours {
+                status.forget_lane(lane);
+            }
+            ours
+        });
         std::thread::sleep(LOOK);
     }
 }

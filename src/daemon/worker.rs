@@ -6,11 +6,12 @@ use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{Census, Handled, Lane, Part};
+use crate::metrics::Metrics;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker is told to do.
 pub enum Work {
@@ -43,7 +44,7 @@ struct Kept {
 }
 
 /// Works until nobody can send any more.
-pub fn run(inbox: &Receiver<Work>) {
+pub fn run(inbox: &Receiver<Work>, metrics: &Metrics) {
     let mut lanes: BTreeMap<PartitionId, Kept> = BTreeMap::new();
     for work in inbox {
         match work {
@@ -66,7 +67,7 @@ pub fn run(inbox: &Receiver<Work>) {
             }
             Work::Handle(id, batch) => {
                 if let Some(kept) = lanes.get_mut(&id) {
-                    kept.take(batch);
+                    kept.take(batch, metrics);
                 }
             }
             Work::Finish(id, answer) => {
@@ -79,7 +80,7 @@ pub fn run(inbox: &Receiver<Work>) {
                     // Nobody waits for it any more: then its lanes are about to be dropped.
                     let _ = parts.send(kept.lane.cut(now, all));
                     kept.lane.set_rulebook(&rules);
-                    kept.catch_up();
+                    kept.catch_up(metrics);
                 }
             }
             Work::Census(id, answer) => {
@@ -94,16 +95,19 @@ pub fn run(inbox: &Receiver<Work>) {
 
 impl Kept {
     /// Handles a batch, or lets it wait: its bytes stay in the backlog, which pauses the partition in the end.
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, batch: Batch, metrics: &Metrics) {
         self.waiting.push_back(batch);
-        self.catch_up();
+        self.catch_up(metrics);
     }
 
-    fn catch_up(&mut self) {
+    fn catch_up(&mut self, metrics: &Metrics) {
         while self.lane.pending_bytes() < AHEAD
             && let Some(batch) = self.waiting.pop_front()
         {
+            let started = Instant::now();
             self.handle(&batch);
+            let n = batch.iter().count().max(1);
+            metrics.handling_seconds.observe(started.elapsed().as_secs_f64() / n as f64);
         }
     }
 
