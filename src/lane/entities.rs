@@ -1,7 +1,7 @@
 //! Who is in memory, who is dirty, and who has to leave.
 
 use super::entity::{Entity, State};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub struct Entities {
     slots: Vec<Slot>,
     free: Vec<u32>,
     dirty: Vec<u32>,
-    /// Entities that left memory: hashes of their names, to keep the index small.
-    cold: HashSet<u64>,
+    /// Entities that left memory: hashes of their names, to keep the index small, and the accumulators they left with.
+    cold: HashMap<u64, u64>,
     cold_accumulator: u64,
     leaving: Vec<u32>,
     cap: usize,
@@ -41,7 +41,7 @@ impl Entities {
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
-            cold: HashSet::new(),
+            cold: HashMap::new(),
             cold_accumulator: 0,
             leaving: Vec::new(),
             cap: cap.max(1),
@@ -50,7 +50,7 @@ impl Entities {
 
     /// Did it leave memory?
     pub fn is_cold(&self, name: &str) -> bool {
-        !self.cold.is_empty() && !self.places.contains_key(name) && self.cold.contains(&hash(name))
+        !self.cold.is_empty() && !self.places.contains_key(name) && self.cold.contains_key(&hash(name))
     }
 
     /// The entity of this name, new if there is none.
@@ -65,9 +65,7 @@ impl Entities {
     /// Puts an entity into memory, in place of one of the same name.
     pub fn insert(&mut self, entity: Entity, used: i64) -> Place {
         let name = entity.name.clone();
-        if self.cold.remove(&hash(&name)) {
-            self.cold_accumulator = self.cold_accumulator.wrapping_sub(entity.accumulator);
-        }
+        self.warm(&name);
         let slot = Slot { entity: Some(entity), used, due: None, dirty: false };
         let place = match self.places.get(&name).copied().or_else(|| self.free.pop()) {
             Some(place) => {
@@ -97,8 +95,17 @@ impl Entities {
         }
     }
 
-    /// Forgets an entity.
+    /// It is not out of memory any more. What is subtracted is what it left with: while state is read back, an entity may have
+    /// left with an older snapshot than the one it comes back with.
+    fn warm(&mut self, name: &str) {
+        if let Some(left_with) = self.cold.remove(&hash(name)) {
+            self.cold_accumulator = self.cold_accumulator.wrapping_sub(left_with);
+        }
+    }
+
+    /// Forgets an entity, in memory or not.
     pub fn remove(&mut self, name: &str) {
+        self.warm(name);
         if let Some(place) = self.places.remove(name) {
             self.vacate(place);
         }
@@ -125,7 +132,7 @@ impl Entities {
         let place = self.leaving.pop()?;
         let entity = self.vacate(place)?;
         self.places.remove(&entity.name);
-        self.cold.insert(hash(&entity.name));
+        self.cold.insert(hash(&entity.name), entity.accumulator);
         self.cold_accumulator = self.cold_accumulator.wrapping_add(entity.accumulator);
         Some(entity)
     }

@@ -431,3 +431,6 @@ fn publish(
         effects.alert_times.extend(record.timestamp_ms);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! A lane that was disturbed against one that was not: the same outputs, the same state, bit for bit.
+
+use super::*;
+use crate::config::Config;
+use crate::detector::threshold;
+use crate::wire::state_record::OffsetMetadata;
+use proptest::prelude::*;
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+
+type Outputs = Vec<(Stream, Vec<u8>, Option<Vec<u8>>)>;
+type States = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Enough for a fitted model.
+const ROWS: i64 = 1_500;
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+/// A key and a payload.
+struct Input(Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Rows of three entities with faults in them, records that cannot be read, and now and then the end of an entity.
+fn inputs(n: usize, seed: u64) -> Vec<Input> {
+    let mut rng = Pcg32::seed_from_u64(seed);
+    let mut noise = move || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
+    let input = |i: usize| {
+        let key = Some(format!("pump-{}", (i * i + i / 7) % 3).into_bytes());
+        if i % 97 == 96 {
+            return Input(key, Some(b"{\"ts\": no".to_vec()));
+        }
+        if i % 701 == 700 {
+            return Input(key, None);
+        }
+        let fault = if i % 230 > 222 { 9.0 } else { 0.0 };
+        let a = (i as f64 / 9.0).sin() + 0.1 * noise() + fault;
+        let b = if i % 31 == 5 { "null".to_owned() } else { format!("{}", a * 0.5 + 0.1 * noise()) };
+        Input(key, Some(format!(r#"{{"ts": {}, "values": {{"a": {a}, "b": {b}}}}}"#, 1_700_000_000 + i).into_bytes()))
+    };
+    (0..n).map(input).collect()
+}
+
+/// A lane with the store that a worker keeps for it.
+struct World {
+    lane: Lane,
+    spill: BTreeMap<String, Vec<u8>>,
+    clock: Duration,
+    outputs: Outputs,
+    log: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl World {
+    fn new(live_from: i64, max_entities: usize) -> Self {
+        let config = Config::defaults();
+        let mut detector = DetectorSettings::clone(&config.detector);
+        detector.window_rows = 4;
+        detector.warmup = crate::detector::warmup::Length::Rows(60);
+        let settings = Settings {
+            decoder: config.input.decoder.clone(),
+            align: align::Settings::default(),
+            detector: Arc::new(detector),
+            name: config.name.clone(),
+            scores: true,
+            probation_rows: 4,
+            max_entities,
+            max_dead_letter: 1 << 20,
+            max_snapshot: 1 << 20,
+            snapshot_interval: Duration::from_secs(30),
+            max_lateness: config.input.max_lateness,
+            late: Late::Keep,
+            snapshots_lead: false,
+        };
+        let mut rulebook = config.rules;
+        rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
+        rulebook.alert.refractory = 5;
+        let id = PartitionId { topic: "telemetry".into(), partition: 0 };
+        Self {
+            lane: Lane::new(id, live_from, Arc::new(settings), Arc::new(rulebook)),
+            spill: BTreeMap::new(),
+            clock: Duration::ZERO,
+            outputs: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn keep_evicted(&mut self) {
+        self.spill.extend(self.lane.take_evicted());
+    }
+
+    fn handle(&mut self, inputs: &[Input], offsets: std::ops::Range<i64>) {
+        for offset in offsets {
+            let Input(key, payload) = &inputs[offset as usize];
+            let timestamp_ms = Some(1_700_000_000_000 + offset * 1_000);
+            let record = Record { offset, timestamp_ms, key: key.as_deref(), payload: payload.as_deref() };
+            while let Handled::Cold(entity) = self.lane.handle(&record) {
+                let state = self.spill.remove(&entity);
+                assert!(state.is_some(), "{entity} left memory and was kept nowhere");
+                self.lane.revive(&entity, state.as_deref(), offset);
+            }
+            self.keep_evicted();
+        }
+    }
+
+    /// An epoch that is committed at once.
+    fn cut(&mut self, seconds: u64, all: bool) -> Part {
+        self.clock += Duration::from_secs(seconds);
+        let part = self.lane.cut(self.clock, all);
+        for output in part.effects.outputs() {
+            let (key, value) = (output.key.to_vec(), output.value.map(<[u8]>::to_vec));
+            match output.stream {
+                Stream::State => self.log.push((key, value)),
+                stream => self.outputs.push((stream, key, value)),
+            }
+        }
+        part
+    }
+
+    /// The state topic as compaction leaves it.
+    fn states(&self) -> States {
+        let mut states = States::new();
+        for (key, value) in &self.log {
+            match value {
+                Some(value) => drop(states.insert(key.clone(), value.clone())),
+                None => drop(states.remove(key)),
+            }
+        }
+        states
+    }
+
+    /// Another process takes over what was committed with `part`.
+    fn taken_over(self, part: &Part, inputs: &[Input]) -> (Self, Report) {
+        let metadata = OffsetMetadata { epoch: 1, replay_offset: part.replay_offset, accumulator: part.accumulator };
+        let mut next = Self::new(part.next_offset, self.lane.settings.max_entities);
+        (next.outputs, next.log) = (self.outputs, self.log);
+        for (key, value) in &next.log {
+            next.lane.restore(key, value.as_deref());
+            next.spill.extend(next.lane.take_evicted());
+        }
+        let from = next.lane.replay_from(Some(&metadata.encode()));
+        assert_eq!(from, part.replay_offset);
+        next.handle(inputs, from..part.next_offset);
+        let seen = next.lane.pending.outputs().filter(|output| output.stream != Stream::State).count();
+        assert_eq!(seen, 0, "what the world has seen is not said again");
+        let report = next.lane.finish_recovery();
+        (next, report)
+    }
+}
+
+use recovery::Report;
+
+fn undisturbed(inputs: &[Input]) -> (Outputs, States) {
+    let mut world = World::new(0, 1_000);
+    world.handle(inputs, 0..inputs.len() as i64);
+    world.cut(0, true);
+    (world.outputs.clone(), world.states())
+}
+
+#[test]
+fn there_is_something_to_lose() {
+    let (outputs, states) = undisturbed(&inputs(ROWS as usize, 1));
+    let count = |wanted: Stream| outputs.iter().filter(|(stream, ..)| *stream == wanted).count();
+    assert!(count(Stream::Alerts) > 4, "{} alerts", count(Stream::Alerts));
+    assert!(count(Stream::Scores) > 1_000 && count(Stream::DeadLetters) > 10);
+    assert_eq!(states.len(), 3);
+}
+
+#[test]
+fn an_entity_that_comes_back_with_a_newer_snapshot_than_it_left_with_is_counted_once() {
+    let inputs = inputs(700, 2);
+    let mut world = World::new(0, 2);
+    for offset in (0..700).step_by(50) {
+        world.handle(&inputs, offset..offset + 50);
+        world.cut(1, true);
+    }
+    let part = world.cut(0, true);
+    let (_, report) = world.taken_over(&part, &inputs);
+    assert!(!report.diverged);
+}
+
+#[test]
+fn a_tombstone_in_the_state_topic_reaches_an_entity_that_is_out_of_memory() {
+    let inputs = inputs(300, 3);
+    let mut world = World::new(0, 1_000);
+    world.handle(&inputs, 0..300);
+    let part = world.cut(0, true);
+    let mut next = World::new(part.next_offset, 1);
+    for (key, value) in &world.log {
+        next.lane.restore(key, value.as_deref());
+    }
+    for (key, _) in &world.log {
+        next.lane.restore(key, None);
+    }
+    assert_eq!(next.lane.entities.accumulator(), 0);
+    for input in &inputs[..5] {
+        let name = String::from_utf8(input.0.clone().unwrap()).unwrap();
+        assert!(!next.lane.entities.is_cold(&name));
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_costs_its_entity_alone() {
+    let inputs = inputs(500, 4);
+    let mut world = World::new(0, 1_000);
+    world.handle(&inputs, 0..500);
+    let part = world.cut(0, true);
+    let n = world.log.len() as u64;
+    if let (_, Some(value)) = &mut world.log[2] {
+        let middle = value.len() / 2;
+        value[middle] ^= 1;
+    }
+    let (next, report) = world.taken_over(&part, &inputs);
+    assert_eq!((report.corrupt, report.restored, report.diverged), (1, n - 1, true));
+    assert_eq!(next.lane.next_offset, 500);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_lane_restored_anywhere_any_number_of_times_is_as_if_nothing_had_happened(
+        steps in prop::collection::vec((1i64..150, 0u64..20, any::<bool>()), 8..24),
+        max_entities in prop_oneof![1usize..3, Just(100)],
+        seed in 0u64..4,
+    ) {
+        let inputs = inputs(ROWS as usize, seed);
+        let (mut world, mut next) = (World::new(0, max_entities), 0);
+        for (n_rows, seconds, dies) in steps {
+            let until = (next + n_rows).min(ROWS);
+            world.handle(&inputs, next..until);
+            let part = world.cut(seconds, false);
+            prop_assert_eq!(part.next_offset, until);
+            next = until;
+            if dies {
+                // What it did after its last commit dies with it.
+                world.handle(&inputs, next..(next + 7).min(ROWS));
+                let (taken_over, report) = world.taken_over(&part, &inputs);
+                prop_assert!(!report.diverged);
+                prop_assert_eq!((report.corrupt, report.torn), (0, 0));
+                world = taken_over;
+            }
+        }
+        world.handle(&inputs, next..ROWS);
+        let part = world.cut(0, true);
+        prop_assert_eq!(part.replay_offset, ROWS);
+        let (outputs, states) = undisturbed(&inputs);
+        prop_assert!(world.outputs == outputs, "outputs differ");
+        prop_assert!(world.states() == states, "states differ");
+    }
+
+    #[test]
+    fn no_bytes_in_the_state_topic_bring_a_lane_down(
+        key in prop::collection::vec(any::<u8>(), 0..40),
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut_to in any::<prop::sample::Index>(),
+        reseal in any::<bool>(),
+    ) {
+        let inputs = inputs(400, 5);
+        let mut world = World::new(0, 1_000);
+        world.handle(&inputs, 0..400);
+        world.cut(0, true);
+        let mut next = World::new(400, 1_000);
+        next.lane.restore(&key, Some(b"OFK1"));
+        for (key, value) in &world.log {
+            let mut value = value.clone().unwrap_or_default();
+            for (index, byte) in &noise {
+                let index = index.index(value.len());
+                value[index] ^= byte;
+            }
+            if reseal && value.len() > 4 {
+                // A checksum that is right makes the contents be looked at.
+                let end = value.len() - 4;
+                let crc = crc32fast::hash(&value[..end]);
+                value[end..].copy_from_slice(&crc.to_le_bytes());
+            } else {
+                value.truncate(cut_to.index(value.len() + 1));
+            }
+            next.lane.restore(key, Some(&value));
+        }
+        next.lane.replay_from(None);
+        next.lane.finish_recovery();
+        next.lane.live_from = 0;
+        for entity in next.lane.entities.iter_mut() {
+            entity.as_of = -1;
+        }
+        next.handle(&inputs, 0..400);
+    }
+}
+
+#[test]
+fn a_flood_of_new_keys_evicts_no_detector() {
+    let rows = inputs(900, 6);
+    let mut world = World::new(0, 40);
+    world.handle(&rows, 0..900);
+    let trained = world.lane.census().by_state.values().sum::<u64>();
+    assert!(trained >= 2);
+    let mut flood = rows;
+    let payload = br#"{"ts": 1700001000, "values": {"a": 1}}"#;
+    flood.extend((0..2_000).map(|i| Input(Some(format!("new-{i}").into_bytes()), Some(payload.to_vec()))));
+    world.handle(&flood, 900..2_900);
+    let census = world.lane.census();
+    assert_eq!(census.by_state.values().sum::<u64>(), trained);
+    assert!(census.on_probation <= 40);
+    assert!(world.lane.cut(NEVER, true).effects.tally.evictions > 1_000);
+}
