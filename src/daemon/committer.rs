@@ -390,10 +390,8 @@ impl Committer {
     }
 
     fn commit_parts(&mut self, parts: Vec<Part>) -> Result<(), End> {
-        for part in &parts {
-            self.status.add(&part.effects.tally);
-        }
-        let mut parts: Vec<Part> = parts.into_iter().filter(|part| part.is_news).collect();
+        let (mut parts, quiet): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.is_news);
+        quiet.iter().for_each(|part| self.status.add(&part.effects.tally));
         if parts.is_empty() {
             return Ok(());
         }

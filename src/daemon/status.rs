@@ -99,11 +99,12 @@ impl Status {
         self.metrics.add(tally);
     }
 
-    /// An epoch is durable.
+    /// An epoch is durable: only now is what its lanes counted true, a dead letter written above all.
     pub fn committed(&self, took: Duration, now: SystemTime, parts: &[Part]) {
         self.state().trouble = None;
         self.metrics.commits.with_label_values(&["ok"]).inc();
         self.metrics.commit_seconds.observe(took.as_secs_f64());
+        parts.iter().for_each(|part| self.add(&part.effects.tally));
         let now = unix_millis(now);
         for written in parts.iter().flat_map(|part| &part.effects.alert_times) {
             self.metrics.alert_latency.observe((now - written).max(0) as f64 / 1000.0);
