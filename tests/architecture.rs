@@ -64,7 +64,8 @@ fn imports(code: &str) -> BTreeSet<String> {
 fn every_import_follows_an_arrow() {
     let arrows = arrows();
     let mut wrong = Vec::new();
-    for (part, file, code) in sources() {
+    // Tests may set things up as they like: the arrows are those of the product.
+    for (part, file, code) in sources().into_iter().filter(|(_, file, _)| !file.ends_with("tests.rs")) {
         let Some(allowed) = arrows.get(&part) else {
             wrong.push(format!("`{part}` is not in the table of ARCHITECTURE.md"));
             continue;
