@@ -188,13 +188,10 @@ impl Consumer {
         }
     }
 
+    /// No goodbye: unsubscribing would tell the group that we leave, and move our partitions. A static member that is dropped
+    /// keeps them until it is back or its session ends.
     fn close(&self) {
         self.inner.context().close();
-        self.inner.unsubscribe();
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until && self.inner.assignment().is_ok_and(|list| list.count() > 0) {
-            let _ = self.inner.poll(Duration::from_millis(50));
-        }
     }
 }
 
