@@ -2,13 +2,15 @@
 //! precision of ranges whose borders are softened over ever wider buffers, so that a score that comes a little early or late
 //! is no miss.
 
+use crate::replay::labels::spans;
+
 /// Thresholds between the highest and the lowest score.
 const THRESHOLDS: usize = 250;
 
 /// Volume for buffers of 0 to `widest` rows. 0 without a label.
 #[must_use]
 pub fn vus_pr(labels: &[bool], scores: &[f32], widest: usize) -> f64 {
-    let segments = segments(labels);
+    let segments = spans(labels.iter().copied());
     if segments.is_empty() {
         return 0.0;
     }
@@ -110,17 +112,6 @@ fn average_precision(
         last_recall = recall;
     }
     area
-}
-
-fn segments(labels: &[bool]) -> Vec<(usize, usize)> {
-    let mut segments: Vec<(usize, usize)> = Vec::new();
-    for (row, _) in labels.iter().enumerate().filter(|(_, label)| **label) {
-        match segments.last_mut() {
-            Some((_, last)) if *last + 1 == row => *last = row,
-            Some(_) | None => segments.push((row, row)),
-        }
-    }
-    segments
 }
 
 #[cfg(test)]

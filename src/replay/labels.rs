@@ -39,7 +39,7 @@ impl Figures {
             }
         }
         let raised: Vec<usize> = raised.iter().copied().filter(|row| *row >= scored_from).collect();
-        let segments = segments(labels, scored_from);
+        let segments = spans(labels.iter().enumerate().map(|(row, label)| *label && row >= scored_from));
         figures.events = segments.len() as u64;
         figures.raised = raised.len() as u64;
         for (from, to) in &segments {
@@ -140,16 +140,16 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// First and last row of every labelled stretch.
-fn segments(labels: &[bool], from: usize) -> Vec<(usize, usize)> {
-    let mut segments: Vec<(usize, usize)> = Vec::new();
-    for row in (from..labels.len()).filter(|row| labels[*row]) {
-        match segments.last_mut() {
+/// First and last row of every stretch of flagged rows.
+pub fn spans(flags: impl IntoIterator<Item = bool>) -> Vec<(usize, usize)> {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    for (row, _) in flags.into_iter().enumerate().filter(|(_, on)| *on) {
+        match spans.last_mut() {
             Some((_, last)) if *last + 1 == row => *last = row,
-            Some(_) | None => segments.push((row, row)),
+            Some(_) | None => spans.push((row, row)),
         }
     }
-    segments
+    spans
 }
 
 #[cfg(test)]

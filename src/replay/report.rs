@@ -2,6 +2,7 @@
 
 use super::Replayed;
 use super::csv::Table;
+use super::labels::spans;
 use plotters::prelude::*;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -64,17 +65,6 @@ fn plot(table: &Table, replayed: &Replayed) -> Result<String, String> {
         area.present().map_err(|error| error.to_string())?;
     }
     Ok(svg)
-}
-
-fn spans(flags: impl Iterator<Item = bool>) -> Vec<(usize, usize)> {
-    let mut spans: Vec<(usize, usize)> = Vec::new();
-    for (row, _) in flags.enumerate().filter(|(_, on)| *on) {
-        match spans.last_mut() {
-            Some((_, last)) if *last + 1 == row => *last = row,
-            Some(_) | None => spans.push((row, row)),
-        }
-    }
-    spans
 }
 
 fn tell(html: &mut String, row: usize, alert: &Value) {
