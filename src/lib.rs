@@ -1,11 +1,12 @@
 //! Offkey: streaming anomaly detection for Kafka. The way of a record, read downwards:
-//! [`wire`] reads its bytes, [`lane`] finds the entity, [`detector`] judges and learns one entity's rows; [`config`] says how.
+//! [`wire`] reads its bytes, [`lane`] finds the entity, [`detector`] judges and learns one entity's rows, [`epoch`] commits what came of it; [`config`] says how.
 
 pub mod cli;
 pub mod config;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod detector;
+pub mod epoch;
 pub mod failpoint;
 #[cfg(feature = "daemon")]
 pub mod http;

@@ -19,16 +19,16 @@ pub mod status;
 mod worker;
 
 use crate::config::{Config, Delivery};
+use crate::epoch::{End, Event, Failure};
 use crate::http;
-use crate::kafka::client::{CountError, GroupContext};
+use crate::kafka::client::{CountError, GroupContext, Rebalance};
 use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
-use crate::kafka::failure::Failure;
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{self, Part, align};
 use crate::metrics::Metrics;
-use committer::{Committer, End, Event};
+use committer::Committer;
 use status::Status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -107,6 +107,10 @@ async fn run_again(
     loop {
         match run_with(config, file.clone(), status, stop).await {
             End::Stopped => return Exit::Clean,
+            End::StoppedInDoubt => {
+                tracing::warn!("the last epoch was not committed in time: its records are read again");
+                return Exit::Clean;
+            }
             End::Fatal(text) => return Exit::Fatal(text),
             End::Rival(text) if fenced.is_some_and(|at| at.elapsed() < RIVAL) => return Exit::Rival(text),
             End::Rival(text) => {
@@ -140,8 +144,15 @@ async fn run_with(
     let (events, inbox) = channel();
     let tell = {
         let events = events.clone();
-        // Nobody hears it once the committer has ended.
-        Box::new(move |rebalance| drop(events.send(Event::Rebalance(rebalance))))
+        Box::new(move |rebalance| {
+            let event = match rebalance {
+                Rebalance::Assigned(lanes) => Event::Assigned(lanes),
+                Rebalance::Revoked(lanes) => Event::Revoked(lanes),
+                Rebalance::Lost(lanes) => Event::Lost(lanes),
+            };
+            // Nobody hears it once the committer has ended.
+            let _ = events.send(event);
+        })
     };
     let context = GroupContext::new(Arc::clone(&count_error), tell);
     let consumer = match Consumer::join(&config.kafka, &config.input.topics, context) {
@@ -193,9 +204,8 @@ async fn run_with(
         let _ = events.send(Event::Stop);
         // A call to a broker that is away may hold the committer up. What is not committed is read again.
         if tokio::time::timeout(STOP, end.wait_for(Option::is_some)).await.is_err() {
-            tracing::warn!("the last epoch was not committed in time: its records are read again");
             let _ = orders.send(Order::Close);
-            return End::Stopped;
+            return End::StoppedInDoubt;
         }
     }
     reload.abort();

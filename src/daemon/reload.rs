@@ -1,8 +1,8 @@
 //! SIGHUP, or a changed config file: new rules without forgetting anything learned. A bad file is refused whole.
 
-use super::committer::Event;
 use super::status::Status;
 use crate::config::{Config, Source, environment};
+use crate::epoch::Event;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;

@@ -77,8 +77,10 @@ pub fn run(inbox: &Receiver<Work>, metrics: &Metrics) {
             }
             Work::Cut { lane, now, all, rules, parts } => {
                 if let Some(kept) = lanes.get_mut(&lane) {
+                    // No replay crosses a change of rules: everything dirty before it gets a snapshot.
+                    let part = kept.lane.cut(now, all || !kept.lane.is_under(&rules));
                     // Nobody waits for it any more: then its lanes are about to be dropped.
-                    let _ = parts.send(kept.lane.cut(now, all));
+                    let _ = parts.send(part);
                     kept.lane.set_rulebook(&rules);
                     kept.catch_up(metrics);
                 }

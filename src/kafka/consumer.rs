@@ -5,6 +5,7 @@ use super::client::{GroupContext, Rebalance};
 use super::failure::Failure;
 use super::{client_config, list_of};
 use crate::config::Kafka;
+use crate::epoch::Commit;
 use crate::lane::record::{PartitionId, Record};
 use rdkafka::Message as _;
 /// Who we are in the group.
@@ -155,7 +156,7 @@ impl Consumer {
     ///
     /// # Errors
     /// Retriable, or the group has moved on.
-    pub fn commit(&self, commits: &[super::producer::Commit]) -> Result<(), Failure> {
+    pub fn commit(&self, commits: &[Commit]) -> Result<(), Failure> {
         let list = super::producer::offsets(commits)?;
         self.inner.commit(&list, rdkafka::consumer::CommitMode::Sync).map_err(|error| Failure::of_query(&error))
     }

@@ -1,30 +1,8 @@
 //! What an error of librdkafka means for us: the only place that knows its codes.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::fmt;
 
-/// What to do about an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// It may pass: wait and try again.
-    Retriable(String),
-    /// Whether it was done is not known: a new producer, a look at what was committed, then again or forget.
-    Unknown(String),
-    /// Another instance runs under our name.
-    Fenced(String),
-    /// No waiting helps.
-    Fatal(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Retriable(text) | Self::Unknown(text) | Self::Fenced(text) | Self::Fatal(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
+pub use crate::epoch::Failure;
 
 impl Failure {
     /// Of a call that changes nothing: it may be tried again.

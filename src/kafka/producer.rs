@@ -7,9 +7,8 @@ use super::client::{CountError, PlainContext};
 use super::failure::Failure;
 use super::{client_config, list_of};
 use crate::config::{Delivery, Kafka};
+use crate::epoch::Commit;
 use crate::lane::effects::{Effects, Output, Stream};
-use crate::lane::record::PartitionId;
-use crate::planted::is_planted;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,17 +20,6 @@ use std::time::{Duration, Instant};
 
 /// A retry of librdkafka never comes before 0.8 x `retry.backoff.ms` (400 ms): what took less was not retried.
 const PROMPT: Duration = Duration::from_millis(280);
-
-/// An offset to commit with its metadata.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// Whose.
-    pub lane: PartitionId,
-    /// Next offset to read.
-    pub offset: i64,
-    /// What is committed beside it.
-    pub metadata: String,
-}
 
 /// Names of the topics that outputs go to.
 #[derive(Clone, Debug)]
@@ -146,7 +134,7 @@ impl Producer {
         crate::failpoint::crash_at("after_send_offsets");
         prompt &= self.timed(deadline, || self.inner.commit_transaction(Duration::from_secs(5)))?;
         crate::failpoint::crash_at("after_commit");
-        Ok(prompt || is_planted("no_strike"))
+        Ok(prompt)
     }
 
     /// Calls until it is done, with the same arguments. True: at the first call, and before any retry could have been sent.
@@ -226,9 +214,9 @@ impl Drop for Producer {
 /// # Errors
 /// Metadata with a zero byte in it.
 pub fn offsets(commits: &[Commit]) -> Result<TopicPartitionList, Failure> {
-    let list = list_of(commits.iter().map(|commit| (&commit.lane, Offset::Offset(commit.offset))));
+    let list = list_of(commits.iter().map(|commit| (&commit.lane, Offset::Offset(commit.committed.offset))));
     for (mut element, commit) in list.elements().into_iter().zip(commits) {
-        element.set_metadata(&commit.metadata);
+        element.set_metadata(&commit.committed.metadata);
     }
     Ok(list)
 }

@@ -5,6 +5,7 @@ use super::client::{CountError, PlainContext};
 use super::failure::Failure;
 use super::{client_config, list_of};
 use crate::config::Kafka;
+use crate::epoch::{Committed, Found};
 use crate::lane::record::PartitionId;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -16,15 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CALL: Duration = Duration::from_secs(5);
-
-/// A committed offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// Next offset to read.
-    pub offset: i64,
-    /// What was committed beside it.
-    pub metadata: String,
-}
 
 /// A consumer that reads where it is told.
 pub struct Restorer {
@@ -49,10 +41,10 @@ impl Restorer {
     ///
     /// # Errors
     /// Retriable, or we may not ask.
-    pub fn committed(&self, lanes: &[PartitionId]) -> Result<BTreeMap<PartitionId, Option<Committed>>, Failure> {
+    pub fn committed(&self, lanes: &[PartitionId]) -> Result<Found, Failure> {
         let list = list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)));
         let found = self.inner.committed_offsets(list, CALL).map_err(|error| Failure::of_query(&error))?;
-        let mut committed = BTreeMap::new();
+        let mut committed = Found::new();
         for element in found.elements() {
             element.error().map_err(|error| Failure::of_query(&error))?;
             let lane = PartitionId { topic: element.topic().into(), partition: element.partition() };

@@ -367,9 +367,15 @@ impl Lane {
         std::mem::take(&mut self.pending.evicted)
     }
 
+    /// Are these the rules in force?
+    #[must_use]
+    pub fn is_under(&self, rulebook: &Arc<Rulebook>) -> bool {
+        Arc::ptr_eq(&self.rulebook, rulebook)
+    }
+
     /// New rules, from the next record on. To be called when everything dirty was cut, so that no replay crosses the change.
     pub fn set_rulebook(&mut self, rulebook: &Arc<Rulebook>) {
-        if Arc::ptr_eq(&self.rulebook, rulebook) {
+        if self.is_under(rulebook) {
             return;
         }
         for entity in self.entities.iter_mut() {
