@@ -52,6 +52,7 @@ impl Plan {
             scores: true,
             probation_rows: 4,
             max_entities,
+            max_alert: 1 << 20,
             max_dead_letter: 1 << 20,
             max_snapshot: 1 << 20,
             snapshot_interval: Duration::from_secs(30),

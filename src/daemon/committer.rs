@@ -68,6 +68,7 @@ impl Committer {
             scores: config.output.scores.clone(),
             dead_letters: config.output.dead_letters.clone(),
             state: config.state.topic.clone(),
+            max_batch: parts.found.max_batch,
         };
         let settings =
             Settings { commit_interval: config.kafka.commit_interval, n_partitions: parts.found.n_partitions };

@@ -50,6 +50,9 @@ const BUG: i32 = 70;
 /// Two fencings within this time are a rival's.
 const RIVAL: Duration = Duration::from_secs(60);
 
+/// Before everything is looked at again: what made it necessary may last.
+const ANEW: Duration = Duration::from_secs(1);
+
 /// How a daemon ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -117,7 +120,10 @@ async fn run_again(
                 tracing::warn!(text, "fenced; beginning anew");
                 fenced = Some(Instant::now());
             }
-            End::Again(why) => tracing::warn!(why, "beginning anew"),
+            End::Again(why) => {
+                tracing::warn!(why, "beginning anew");
+                tokio::time::sleep(ANEW).await;
+            }
         }
         status.lanes(0, 0);
     }
@@ -260,6 +266,7 @@ fn lane_settings(config: &Config, found: &Found) -> lane::Settings {
         scores: config.output.scores.is_some(),
         probation_rows: config.state.probation_rows as usize,
         max_entities: config.state.max_entities,
+        max_alert: found.max_alert,
         max_dead_letter: found.max_dead_letter,
         max_snapshot: found.max_snapshot,
         snapshot_interval: config.state.snapshot_interval,

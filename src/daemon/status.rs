@@ -115,7 +115,7 @@ impl Status {
     pub fn failed(&self, failure: &Failure) {
         let outcome = match failure {
             Failure::Retriable(_) => "retriable",
-            Failure::Unknown(_) | Failure::Fatal(_) => "unknown",
+            Failure::Unknown(_) | Failure::Refused(_) | Failure::Fatal(_) => "unknown",
             Failure::Fenced(_) => "fenced",
         };
         self.metrics.commits.with_label_values(&[outcome]).inc();

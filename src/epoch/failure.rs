@@ -9,6 +9,8 @@ pub enum Failure {
     Retriable(String),
     /// Whether it was done is not known: a new producer, a look at what was committed, then again or forget.
     Unknown(String),
+    /// A topic will never take one of its records: its limits have changed since they were looked at.
+    Refused(String),
     /// Another instance runs under our name.
     Fenced(String),
     /// No waiting helps.
@@ -18,7 +20,11 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retriable(text) | Self::Unknown(text) | Self::Fenced(text) | Self::Fatal(text) => f.write_str(text),
+            Self::Retriable(text)
+            | Self::Unknown(text)
+            | Self::Refused(text)
+            | Self::Fenced(text)
+            | Self::Fatal(text) => f.write_str(text),
         }
     }
 }

@@ -392,6 +392,8 @@ impl Protocol {
     fn judge(&mut self, failure: &Failure, now: Duration) {
         match failure {
             Failure::Fatal(text) => self.end(End::Fatal(text.clone())),
+            // The same value would be refused again and again; under the new limits it is made anew, to fit.
+            Failure::Refused(_) => self.end(End::Again("a topic refused a record: all limits are looked at again")),
             // It may be a time-out of our own transaction; two in a minute are a rival.
             Failure::Fenced(text) => {
                 self.fenced.retain(|at| now.saturating_sub(*at) < RIVAL);

@@ -259,3 +259,11 @@ fn a_partition_without_a_place_for_its_state_starts_everything_anew() {
     play.on(Event::Assigned(vec![lane(4)]));
     assert!(matches!(play.next_call(), Some(Command::End(End::Again(_)))));
 }
+
+#[test]
+fn a_record_that_its_topic_will_never_take_makes_everything_be_looked_at_again() {
+    let mut play = Play::with_live(&[0]);
+    play.commit(vec![part(0, 5)]);
+    play.on(Event::Committed(Err(Failure::Refused("too large".to_owned()))));
+    assert!(matches!(play.next_call(), Some(Command::End(End::Again(_)))));
+}

@@ -226,7 +226,7 @@ impl Poller<'_> {
                     failure @ (Failure::Fenced(_) | Failure::Fatal(_)) => {
                         return (outlets.event)(Event::Failed(failure));
                     }
-                    Failure::Retriable(_) | Failure::Unknown(_) => {
+                    Failure::Retriable(_) | Failure::Unknown(_) | Failure::Refused(_) => {
                         tracing::debug!(%error, "polling goes on after an error")
                     }
                 },

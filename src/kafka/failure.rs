@@ -35,6 +35,17 @@ impl Failure {
         }
     }
 
+    /// Of a record that was not taken.
+    #[must_use]
+    pub fn of_delivery(error: &KafkaError) -> Self {
+        let text = error.to_string();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) => Self::Refused(text),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Self::Fatal(text),
+            Some(_) | None => Self::Unknown(text),
+        }
+    }
+
     /// Of polling the consumer: most pass by themselves.
     #[must_use]
     pub fn of_poll(error: &KafkaError) -> Self {

@@ -32,6 +32,8 @@ pub struct Topics {
     pub dead_letters: String,
     /// State.
     pub state: String,
+    /// Bytes of a batch at most, in view of their limits.
+    pub max_batch: usize,
 }
 
 impl Topics {
@@ -47,7 +49,7 @@ impl Topics {
 
 struct Context {
     plain: PlainContext,
-    failed: Arc<Mutex<Option<String>>>,
+    failed: Arc<Mutex<Option<Failure>>>,
 }
 
 impl ClientContext for Context {
@@ -61,7 +63,10 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.to_string());
+            self.failed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(|| Failure::of_delivery(error));
         }
     }
 }
@@ -69,7 +74,7 @@ impl ProducerContext for Context {
 /// A producer that lives until its first strike.
 pub struct Producer {
     inner: BaseProducer<Context>,
-    failed: Arc<Mutex<Option<String>>>,
+    failed: Arc<Mutex<Option<Failure>>>,
     transactional: bool,
     timeout: Duration,
     topics: Topics,
@@ -84,7 +89,9 @@ impl Producer {
         let failed = Arc::new(Mutex::new(None));
         let context =
             Context { plain: PlainContext { count_error: Arc::clone(count_error) }, failed: Arc::clone(&failed) };
+        let asked = kafka.producer.get("batch.size").and_then(|size| size.parse().ok()).unwrap_or(usize::MAX);
         let inner: BaseProducer<Context> = client_config(&kafka.producer)
+            .set("batch.size", topics.max_batch.min(asked).to_string())
             .create_with_context(context)
             .map_err(|error| Failure::Fatal(error.to_string()))?;
         let transactional = kafka.delivery == Delivery::ExactlyOnce;
@@ -168,8 +175,8 @@ impl Producer {
     }
 
     fn check(&self, deadline: Instant) -> Result<(), Failure> {
-        if let Some(text) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(Failure::Unknown(text));
+        if let Some(failure) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(failure);
         }
         if self.inner.in_flight_count() > 0 && Instant::now() >= deadline {
             return Err(Failure::Unknown("not every record of the epoch was acknowledged in time".to_owned()));
@@ -195,7 +202,7 @@ impl Producer {
                     record = back;
                 }
                 // The transaction would stay healthy, and commit without this record.
-                Err((error, _)) => return Err(Failure::Unknown(error.to_string())),
+                Err((error, _)) => return Err(Failure::of_delivery(&error)),
             }
         }
     }

@@ -13,16 +13,22 @@ use std::time::Duration;
 /// What was found out about our topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    /// Bytes of an alert at most.
+    pub max_alert: usize,
     /// Bytes of a dead letter at most.
     pub max_dead_letter: usize,
     /// Bytes of a snapshot at most.
     pub max_snapshot: usize,
+    /// Bytes of a batch at most: the broker judges it whole, against the limit of its topic.
+    pub max_batch: usize,
     /// Partitions of the widest input topic.
     pub n_partitions: i32,
 }
 
 /// Bytes of a batch that belong to headers and framing, not to the value.
 const FRAME: usize = 4096;
+/// An output topic has to take at least this: a score or an alert without channels fits.
+const SMALLEST: usize = 16 << 10;
 /// `max.message.bytes` of a topic that does not say.
 const DEFAULT_LIMIT: usize = 1_048_588;
 /// What librdkafka itself sends at most unless told otherwise.
@@ -86,15 +92,28 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
             "state topic `{state}` has cleanup.policy `{policy}`: retention would delete learned models; set it to compact"
         )));
     }
-    let limit = |config: &BTreeMap<String, String>| {
-        config.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT)
-    };
     let client =
         config.kafka.producer.get("message.max.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(CLIENT_LIMIT);
-    let dead_letters = describe(&admin, &config.output.dead_letters).await?;
+    let limit_of = |settings: &BTreeMap<String, String>| {
+        let limit = settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT);
+        limit.min(client)
+    };
+    let mut limits = BTreeMap::from([(state.as_str(), limit_of(&state_config))]);
+    for topic in outputs.into_iter().flatten() {
+        let limit = limit_of(&describe(&admin, topic).await?);
+        if limit < SMALLEST {
+            return Err(Failure::Fatal(format!(
+                "output topic `{topic}` takes records of {limit} bytes at most: set its max.message.bytes to {SMALLEST} or more"
+            )));
+        }
+        limits.insert(topic, limit);
+    }
+    let record = |topic: &String| limits[topic.as_str()].saturating_sub(FRAME);
     Ok(Found {
-        max_dead_letter: limit(&dead_letters).min(client).saturating_sub(FRAME),
-        max_snapshot: limit(&state_config).min(client).saturating_sub(FRAME),
+        max_alert: record(&config.output.alerts),
+        max_dead_letter: record(&config.output.dead_letters),
+        max_snapshot: record(state),
+        max_batch: limits.values().copied().min().unwrap_or(DEFAULT_LIMIT),
         n_partitions,
     })
 }

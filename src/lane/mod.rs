@@ -49,6 +49,8 @@ pub struct Settings {
     pub probation_rows: usize,
     /// Entities in memory at most.
     pub max_entities: usize,
+    /// Bytes of an alert's JSON at most.
+    pub max_alert: usize,
     /// Bytes of a dead letter's value at most.
     pub max_dead_letter: usize,
     /// Bytes of a snapshot at most.
@@ -426,12 +428,12 @@ fn publish(
     for alert in &outcome.alerts {
         let entity::State::Trained(detector) = &entity.state else { continue };
         let source = Source { topic: &id.topic, partition: id.partition };
-        let told = AlertV1::of(&settings.name, &entity.name, detector, &source, alert);
+        let mut told = AlertV1::of(&settings.name, &entity.name, detector, &source, alert);
         let headers = told.headers();
         let headers: Vec<(&'static str, &[u8])> =
             headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         effects.push(Stream::Alerts, None, entity.name.as_bytes(), &headers, |out| {
-            told.write(out);
+            told.write_within(settings.max_alert, out);
             true
         });
         effects.alert_times.extend(record.timestamp_ms);

@@ -61,6 +61,7 @@ impl World {
             scores: true,
             probation_rows: 4,
             max_entities,
+            max_alert: 1 << 20,
             max_dead_letter: 1 << 20,
             max_snapshot: 1 << 20,
             snapshot_interval: Duration::from_secs(30),

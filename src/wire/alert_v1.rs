@@ -43,6 +43,8 @@ pub struct AlertV1<'a> {
     peak_ratio: f32,
     rows: u64,
     channels: Vec<ChannelV1<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    channels_omitted: usize,
     source: SourceV1<'a>,
     model: ModelV1,
     summary: String,
@@ -143,6 +145,7 @@ impl<'a> AlertV1<'a> {
                     })
                 })
                 .collect(),
+            channels_omitted: 0,
             source: SourceV1 { topic: source.topic, partition: source.partition, offset: *offset },
             model: ModelV1 { kind: words::model(detector.settings()), generation: *generation },
             summary: summary::of(entity, schema, alert),
@@ -170,6 +173,19 @@ impl<'a> AlertV1<'a> {
     /// Appends the JSON to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         serde_json::to_writer(out, self).expect("a Vec takes everything, and the fields are JSON");
+    }
+
+    /// Appends the JSON to `out`, in at most `max_bytes` if leaving out the channels with the smallest shares brings it there.
+    pub fn write_within(&mut self, max_bytes: usize, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write(out);
+        while out.len() - start > max_bytes && !self.channels.is_empty() {
+            let kept = self.channels.len() / 2;
+            self.channels_omitted += self.channels.len() - kept;
+            self.channels.truncate(kept);
+            out.truncate(start);
+            self.write(out);
+        }
     }
 
     /// The headers of CloudEvents 1.0, Kafka protocol binding, binary mode.
@@ -209,6 +225,11 @@ fn hash(parts: &[&[u8]]) -> String {
         hash.update(part);
     }
     super::hex(&hash.finalize()[..16])
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands over a reference
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 fn percent_encoded(text: &str) -> String {

@@ -192,3 +192,20 @@ fn a_summary_is_for_a_person() {
         expect!["pump-1: every value is back in its valid range after 60 rows"],
     );
 }
+
+#[test]
+fn an_alert_that_is_too_large_leaves_its_least_channels_out_and_says_how_many() {
+    let (detector, alert) = (detector(), alert());
+    let source = Source { topic: "telemetry", partition: 0 };
+    let of = |max_bytes| {
+        let mut json = b"before".to_vec();
+        AlertV1::of("offkey", "pump-1", &detector, &source, &alert).write_within(max_bytes, &mut json);
+        serde_json::from_slice::<Value>(&json[6..]).unwrap()
+    };
+    let (whole, cut) = (of(1 << 20), of(620));
+    assert_eq!((whole["channels"].as_array().unwrap().len(), whole.get("channels_omitted")), (2, None));
+    assert_eq!((cut["channels"].as_array().unwrap().len(), cut["channels_omitted"].as_u64()), (1, Some(1)));
+    assert_eq!(cut["channels"][0], whole["channels"][0], "the largest share stays");
+    assert_eq!(of(0)["channels_omitted"], 2);
+    assert_eq!(cut["summary"], whole["summary"]);
+}
