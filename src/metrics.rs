@@ -46,8 +46,12 @@ metrics! {
     records_rejected: IntCounterVec = counters("offkey_records_rejected_total", "Input records refused, each a dead letter", "reason", &Rejection::ALL.map(Rejection::reason));
     /// Rows judged.
     rows: IntCounter = counter("offkey_rows_total", "Rows judged");
-    /// Rows behind their entity's newest.
-    rows_late: IntCounter = counter("offkey_rows_late_total", "Rows older than one of their entity before them");
+    /// Records that came too late for the order of their rows.
+    rows_late: IntCounter = counter("offkey_rows_late_total", "Records further behind their entity's newest one than input.max_lateness");
+    /// Steps of a grid in which nothing came.
+    rows_filled: IntCounter = counter("offkey_rows_filled_total", "Rows that fill a step of input.interval in which nothing came");
+    /// Rows that could not wait.
+    rows_early: IntCounter = counter("offkey_rows_early_total", "Rows judged before input.max_lateness was over, because too many waited");
     /// Rows with a score.
     windows_scored: IntCounter = counter("offkey_windows_scored_total", "Windows with a score");
     /// Measurements of channels that a fitted model does not know.
@@ -133,6 +137,8 @@ impl Metrics {
         }
         self.rows.inc_by(tally.rows);
         self.rows_late.inc_by(tally.late);
+        self.rows_filled.inc_by(tally.filled);
+        self.rows_early.inc_by(tally.early);
         self.windows_scored.inc_by(tally.scored);
         self.unknown_channels.inc_by(tally.unknown_channels);
         let (ratio, error) = (self.score_ratio.local(), self.reconstruction_error.local());

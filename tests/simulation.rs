@@ -11,7 +11,7 @@
 use offkey::config::Config;
 use offkey::detector::{Settings as DetectorSettings, threshold, warmup};
 use offkey::epoch::{self, Command, Committed, End, Event, Failure, Found, Protocol, Start};
-use offkey::lane::align::{self, Late};
+use offkey::lane::align::Late;
 use offkey::lane::effects::Stream;
 use offkey::lane::record::{PartitionId, Record};
 use offkey::lane::rulebook::Rulebook;
@@ -46,7 +46,8 @@ impl Plan {
         detector.warmup = warmup::Length::Rows(60);
         let settings = Settings {
             decoder: config.input.decoder.clone(),
-            align: align::Settings::default(),
+            align: config.align(),
+            late: Late::Keep,
             detector: Arc::new(detector),
             name: config.name.clone(),
             scores: true,
@@ -56,8 +57,6 @@ impl Plan {
             max_dead_letter: 1 << 20,
             max_snapshot: 1 << 20,
             snapshot_interval: Duration::from_secs(30),
-            max_lateness: config.input.max_lateness,
-            late: Late::Keep,
             snapshots_lead: false,
         };
         let mut rulebook = config.rules;

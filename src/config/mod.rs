@@ -18,7 +18,9 @@ pub use raw::LogFormat;
 pub use tree::{DEFAULT, Source};
 
 use crate::detector;
+use crate::lane::align;
 use crate::lane::rulebook::Rulebook;
+use crate::wire::decoder::Format;
 use error::Problems;
 use raw::Raw;
 use serde_json::Value;
@@ -100,6 +102,18 @@ impl Config {
     #[must_use]
     pub fn defaults() -> Self {
         Self::load(Source::Default, []).expect("config/offkey.toml is tested")
+    }
+
+    /// How records become rows. A gap of more steps than a window has rows would fill it with nothing but held values: it is
+    /// a break.
+    #[must_use]
+    pub fn align(&self) -> align::Settings {
+        align::Settings {
+            merge: matches!(self.input.decoder.format, Format::JsonLong { .. }),
+            interval: self.input.interval,
+            max_lateness: self.input.max_lateness,
+            max_fill: i64::try_from(self.detector.window_rows).unwrap_or(i64::MAX),
+        }
     }
 
     fn of(root: &mut Value, host: &str, problems: &mut Problems) -> Option<Self> {

@@ -26,7 +26,7 @@ use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outle
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
-use crate::lane::{self, Part, align};
+use crate::lane::{self, Part};
 use crate::metrics::Metrics;
 use committer::Committer;
 use status::Status;
@@ -257,10 +257,8 @@ async fn prepare(config: &Config, status: &Status, count_error: &CountError) -> 
 fn lane_settings(config: &Config, found: &Found) -> lane::Settings {
     lane::Settings {
         decoder: config.input.decoder.clone(),
-        align: align::Settings {
-            merge: matches!(config.input.decoder.format, crate::wire::decoder::Format::JsonLong { .. }),
-            interval: config.input.interval,
-        },
+        align: config.align(),
+        late: config.input.late,
         detector: Arc::clone(&config.detector),
         name: config.name.clone(),
         scores: config.output.scores.is_some(),
@@ -270,8 +268,6 @@ fn lane_settings(config: &Config, found: &Found) -> lane::Settings {
         max_dead_letter: found.max_dead_letter,
         max_snapshot: found.max_snapshot,
         snapshot_interval: config.state.snapshot_interval,
-        max_lateness: config.input.max_lateness,
-        late: config.input.late,
         snapshots_lead: config.kafka.delivery == Delivery::AtLeastOnce,
     }
 }

@@ -53,6 +53,11 @@ impl Entities {
         !self.cold.is_empty() && !self.places.contains_key(name) && self.cold.contains_key(&hash(name))
     }
 
+    /// The entity of this name, if it is in memory.
+    pub fn find(&self, name: &str) -> Option<Place> {
+        self.places.get(name).copied().map(Place)
+    }
+
     /// The entity of this name, new if there is none.
     pub fn find_or_insert(&mut self, name: &str, offset: i64) -> Place {
         if let Some(place) = self.places.get(name) {

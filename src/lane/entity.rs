@@ -46,7 +46,7 @@ pub struct Entity {
     pub accumulator: u64,
     /// A transition of an alert is in no snapshot yet.
     pub urgent: bool,
-    /// Its row in the making.
+    /// Its rows that are not complete, or wait for earlier ones.
     pub aligner: Aligner,
     slots: Vec<u16>,
     values: Vec<f32>,
@@ -65,6 +65,8 @@ pub struct Surroundings<'a> {
     pub probation_rows: usize,
     /// Working memory.
     pub scratch: &'a mut Scratch,
+    /// The same, for the values of a row that waited.
+    pub values: &'a mut Vec<(ChannelId, f32)>,
 }
 
 impl Entity {
@@ -85,39 +87,36 @@ impl Entity {
         }
     }
 
-    /// Takes one row. Each outcome of it is given to `told`; unknown channels are counted.
+    /// Takes one row: what it came to, and how many of its channels are unknown.
     pub fn take(
         &mut self,
         at: EventTime,
         offset: i64,
         measurements: &[(ChannelId, f32)],
         around: &mut Surroundings<'_>,
-        mut told: impl FnMut(Outcome),
-    ) -> u64 {
+    ) -> (Outcome, u64) {
         if let State::Probation(rows) = &mut self.state {
             let named = measurements.iter().map(|(id, value)| (around.channels.name(*id).to_owned(), *value)).collect();
             rows.push(KeptRow { at, offset, values: named });
             let admitted = rows.len() >= around.probation_rows && rows.iter().any(|row| !row.values.is_empty());
             if !admitted {
-                told(Outcome::on_probation(at, offset));
                 // Rows without any value say nothing of the entity: only the newest is kept.
                 if rows.len() > around.probation_rows {
                     rows.remove(0);
                 }
-                return 0;
+                return (Outcome::on_probation(at, offset), 0);
             }
             let outcome = self.admit(around);
             self.note(&outcome);
-            told(outcome);
-            return 0;
+            return (outcome, 0);
         }
         let unknown = self.place(measurements, around);
-        if let State::Trained(detector) = &mut self.state {
-            let outcome = detector.step(&Row { at, offset, values: &self.values }, &self.rules, around.scratch);
-            self.note(&outcome);
-            told(outcome);
-        }
-        unknown
+        let State::Trained(detector) = &mut self.state else {
+            unreachable!("an entity is on probation or has a detector")
+        };
+        let outcome = detector.step(&Row { at, offset, values: &self.values }, &self.rules, around.scratch);
+        self.note(&outcome);
+        (outcome, unknown)
     }
 
     fn note(&mut self, outcome: &Outcome) {
@@ -278,7 +277,7 @@ impl Entity {
             }
             Some(_) | None => return Err(SnapshotError::Malformed),
         };
-        let aligner = Aligner::of(kept, channels);
+        let aligner = Aligner::of(kept, channels).ok_or(SnapshotError::Unsound("waiting rows"))?;
         let accumulator = u64::from_le_bytes(*accumulator);
         let mut entity = Self { state, as_of, accumulator, aligner, ..Self::new(name) };
         entity.set_rules(rulebook);

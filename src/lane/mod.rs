@@ -5,6 +5,7 @@ pub mod align;
 pub mod effects;
 mod entities;
 pub mod entity;
+pub mod intake;
 pub mod record;
 pub mod recovery;
 pub mod rulebook;
@@ -21,10 +22,11 @@ use crate::wire::decoder::{Content, Decoded, Decoder, Message};
 use crate::wire::rejection::{Rejected, Rejection};
 use crate::wire::score_v1;
 use crate::wire::state_record::{Envelope, Key, Kind};
-use align::{Late, Placed};
+use align::Late;
 use effects::{Effects, Stream};
-use entities::Entities;
+use entities::{Entities, Place};
 use entity::{Entity, Surroundings};
+use intake::Measured;
 use record::{PartitionId, Record};
 use recovery::Recovery;
 use rulebook::Rulebook;
@@ -37,8 +39,10 @@ use std::time::Duration;
 pub struct Settings {
     /// How records are read.
     pub decoder: crate::wire::decoder::Settings,
-    /// How measurements become rows.
+    /// How records become rows.
     pub align: align::Settings,
+    /// What becomes of late ones.
+    pub late: align::Late,
     /// What shapes detectors.
     pub detector: Arc<DetectorSettings>,
     /// Name of the detector, part of every alert's identity.
@@ -57,10 +61,6 @@ pub struct Settings {
     pub max_snapshot: usize,
     /// No committed snapshot of a changed entity is older than this.
     pub snapshot_interval: Duration,
-    /// Rows older than their entity's newest one by more than this are late, in microseconds.
-    pub max_lateness: i64,
-    /// What becomes of them.
-    pub late: align::Late,
     /// Snapshots may be newer than the committed offset: with at-least-once delivery they are written before it.
     pub snapshots_lead: bool,
 }
@@ -98,7 +98,7 @@ pub struct Lane {
     rulebook: Arc<Rulebook>,
     decoder: Decoder,
     decoded: Decoded,
-    aligned: Vec<(ChannelId, f32)>,
+    values: Vec<(ChannelId, f32)>,
     scratch: Scratch,
     entities: Entities,
     recovery: Option<Recovery>,
@@ -131,7 +131,7 @@ impl Lane {
         Self {
             decoder: Decoder::new(settings.decoder.clone()),
             decoded: Decoded::default(),
-            aligned: Vec::new(),
+            values: Vec::new(),
             scratch: Scratch::default(),
             entities: Entities::new(settings.max_entities),
             recovery: Some(Recovery::default()),
@@ -192,51 +192,54 @@ impl Lane {
         if record.offset <= entity.as_of {
             return;
         }
-        if let Some(rejected) = late(entity, self.decoded.at, self.settings.max_lateness) {
+        let align = &self.settings.align;
+        if let Some(micros) = entity.aligner.lateness(self.decoded.at, align) {
             self.pending.tally.late += u64::from(live);
             match self.settings.late {
                 Late::Keep => {}
                 Late::Drop => return,
-                Late::DeadLetter if live => return self.reject(record, &rejected),
+                Late::DeadLetter if live => return self.reject(record, &late(micros)),
                 Late::DeadLetter => return,
             }
         }
         entity.as_of = record.offset;
         let newly_dirty = entity.first_dirty.is_none();
         entity.first_dirty.get_or_insert(record.offset);
-        let (mut at, mut offset, mut values) = (self.decoded.at, record.offset, &self.decoded.measurements);
-        let mut is_row = true;
-        if !self.settings.align.is_pass_through() {
-            match entity.aligner.place(at, offset, values, &self.settings.align, &mut self.aligned) {
-                Placed::Merged => is_row = false,
-                Placed::Late => {
-                    is_row = false;
-                    self.pending.tally.late += u64::from(live);
-                }
-                Placed::Completed { at: complete_at, offset: last } => {
-                    (at, offset, values) = (complete_at, last, &self.aligned);
-                }
-            }
-        }
-        if is_row {
-            let mut around = Surroundings {
-                channels: self.decoder.channels(),
-                rulebook: &self.rulebook,
-                settings: &self.settings.detector,
-                probation_rows: self.settings.probation_rows,
-                scratch: &mut self.scratch,
-            };
-            let mut told = None;
-            let unknown = entity.take(at, offset, values, &mut around, |outcome| told = Some(outcome));
-            if let (true, Some(outcome)) = (live, told) {
-                self.pending.tally.unknown_channels += unknown;
-                publish(&mut self.pending, &self.settings, &self.id, record, entity, &outcome);
-            }
-        }
+        self.judge(key, record, live, Rows::Complete);
         if newly_dirty {
             self.entities.mark_dirty(key);
         }
         self.make_room();
+    }
+
+    /// Lets an entity judge the rows that a record completes, or, at its end, all that wait.
+    fn judge(&mut self, place: Place, record: &Record<'_>, live: bool, rows: Rows) {
+        let mut around = Surroundings {
+            channels: self.decoder.channels(),
+            rulebook: &self.rulebook,
+            settings: &self.settings.detector,
+            probation_rows: self.settings.probation_rows,
+            scratch: &mut self.scratch,
+            values: &mut self.values,
+        };
+        let (pending, settings, id) = (&mut self.pending, &self.settings, &self.id);
+        let told = |entity: &Entity, outcome: Outcome| {
+            if live {
+                publish(pending, settings, id, record, entity, &outcome);
+            }
+        };
+        let entity = self.entities.get_mut(place);
+        let counts = match rows {
+            Rows::Complete => {
+                let Decoded { at, measurements, .. } = &self.decoded;
+                let measured = Measured { at: *at, offset: record.offset, measurements };
+                entity.take_record(&measured, &settings.align, &mut around, told)
+            }
+            Rows::Waiting => entity.take_rest(&settings.align, &mut around, told),
+        };
+        if live {
+            self.pending.tally.count(&counts);
+        }
     }
 
     /// Entities beyond the cap leave with a snapshot.
@@ -308,8 +311,13 @@ impl Lane {
         });
     }
 
-    /// A tombstone: the entity and all that was learned of it are gone.
+    /// A tombstone: the entity and all that was learned of it are gone, once the rows that came before are judged.
     fn forget(&mut self, record: &Record<'_>, live: bool) {
+        if let Some(place) = self.entities.find(&self.decoded.entity)
+            && record.offset > self.entities.get_mut(place).as_of
+        {
+            self.judge(place, record, live, Rows::Waiting);
+        }
         self.entities.remove(&self.decoded.entity);
         if live {
             let key =
@@ -403,11 +411,17 @@ impl Lane {
     }
 }
 
-fn late(entity: &Entity, at: EventTime, max_lateness: i64) -> Option<Rejected> {
-    let entity::State::Trained(detector) = &entity.state else { return None };
-    let behind = detector.last_at().micros().saturating_sub(at.micros());
-    (behind > max_lateness)
-        .then(|| Rejection::Late.because(format!("{} s older than the entity's newest row", behind / 1_000_000)))
+/// Which rows an entity is to judge.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// Those that are complete by its record.
+    Complete,
+    /// All that wait.
+    Waiting,
+}
+
+fn late(micros: i64) -> Rejected {
+    Rejection::Late.because(format!("{} s behind the rows that are still waited for", micros as f64 / 1e6))
 }
 
 fn publish(

@@ -2,6 +2,7 @@
 
 use crate::detector::alert::{Severity, Transition};
 use crate::detector::{Outcome, Suppressed};
+use crate::lane::intake::Counts;
 use crate::wire::rejection::Rejection;
 
 /// Counts since the last taking.
@@ -13,8 +14,12 @@ pub struct Tally {
     pub rejected: [u64; Rejection::ALL.len()],
     /// Rows judged.
     pub rows: u64,
-    /// Rows older than one before them.
+    /// Records whose row was complete, or would have been.
     pub late: u64,
+    /// Rows among those judged that fill a step of a grid in which nothing came.
+    pub filled: u64,
+    /// Rows that could not wait for as long as they should, for too many did.
+    pub early: u64,
     /// Rows with a score of the joint model or of the settled level streams.
     pub scored: u64,
     /// Alerts opened, in the order info, warning, critical.
@@ -91,6 +96,13 @@ impl Tally {
         {
             self.suppressed[index] += 1;
         }
+    }
+
+    /// Counts the rows that a record completed.
+    pub fn count(&mut self, counts: &Counts) {
+        self.filled += counts.filled;
+        self.early += counts.early;
+        self.unknown_channels += counts.unknown;
     }
 
     /// Counts a refused record.

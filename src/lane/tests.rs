@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
+mod order;
+
 type Outputs = Vec<(Stream, Vec<u8>, Option<Vec<u8>>)>;
 type States = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -20,6 +22,11 @@ struct Input(Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// Rows of three entities with faults in them, records that cannot be read, and now and then the end of an entity.
 fn inputs(n: usize, seed: u64) -> Vec<Input> {
+    inputs_with_delays(n, seed, |_| 0)
+}
+
+/// The same, each row measured so many seconds before it comes.
+fn inputs_with_delays(n: usize, seed: u64, delay: impl Fn(usize) -> usize) -> Vec<Input> {
     let mut rng = Pcg32::seed_from_u64(seed);
     let mut noise = move || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
     let input = |i: usize| {
@@ -33,7 +40,12 @@ fn inputs(n: usize, seed: u64) -> Vec<Input> {
         let fault = if i % 230 > 222 { 9.0 } else { 0.0 };
         let a = (i as f64 / 9.0).sin() + 0.1 * noise() + fault;
         let b = if i % 31 == 5 { "null".to_owned() } else { format!("{}", a * 0.5 + 0.1 * noise()) };
-        Input(key, Some(format!(r#"{{"ts": {}, "values": {{"a": {a}, "b": {b}}}}}"#, 1_700_000_000 + i).into_bytes()))
+        Input(
+            key,
+            Some(
+                format!(r#"{{"ts": {}, "values": {{"a": {a}, "b": {b}}}}}"#, 1_700_000_000 + i - delay(i)).into_bytes(),
+            ),
+        )
     };
     (0..n).map(input).collect()
 }
@@ -49,13 +61,18 @@ struct World {
 
 impl World {
     fn new(live_from: i64, max_entities: usize) -> Self {
+        Self::with(live_from, max_entities, Config::defaults().align(), Late::Keep)
+    }
+
+    fn with(live_from: i64, max_entities: usize, align: align::Settings, late: Late) -> Self {
         let config = Config::defaults();
         let mut detector = DetectorSettings::clone(&config.detector);
         detector.window_rows = 4;
         detector.warmup = crate::detector::warmup::Length::Rows(60);
         let settings = Settings {
             decoder: config.input.decoder.clone(),
-            align: align::Settings::default(),
+            align,
+            late,
             detector: Arc::new(detector),
             name: config.name.clone(),
             scores: true,
@@ -65,8 +82,6 @@ impl World {
             max_dead_letter: 1 << 20,
             max_snapshot: 1 << 20,
             snapshot_interval: Duration::from_secs(30),
-            max_lateness: config.input.max_lateness,
-            late: Late::Keep,
             snapshots_lead: false,
         };
         let mut rulebook = config.rules;
@@ -129,7 +144,8 @@ impl World {
     /// Another process takes over what was committed with `part`.
     fn taken_over(self, part: &Part, inputs: &[Input]) -> (Self, Report) {
         let metadata = OffsetMetadata { epoch: 1, replay_offset: part.replay_offset, accumulator: part.accumulator };
-        let mut next = Self::new(part.next_offset, self.lane.settings.max_entities);
+        let Settings { max_entities, align, late, .. } = *self.lane.settings;
+        let mut next = Self::with(part.next_offset, max_entities, align, late);
         (next.outputs, next.log) = (self.outputs, self.log);
         for (key, value) in &next.log {
             next.lane.restore(key, value.as_deref());
@@ -219,10 +235,18 @@ proptest! {
     fn a_lane_restored_anywhere_any_number_of_times_is_as_if_nothing_had_happened(
         steps in prop::collection::vec((1i64..150, 0u64..20, any::<bool>()), 8..24),
         max_entities in prop_oneof![1usize..3, Just(100)],
+        (align, late) in order::settings(),
         seed in 0u64..4,
     ) {
-        let inputs = inputs(ROWS as usize, seed);
-        let (mut world, mut next) = (World::new(0, max_entities), 0);
+        // With a delay of 0 to 6 seconds and gaps between.
+        let inputs = inputs_with_delays(ROWS as usize, seed, |i| (i * i + i / 5) % 7);
+        let undisturbed = {
+            let mut world = World::with(0, 1_000, align, late);
+            world.handle(&inputs, 0..ROWS);
+            world.cut(0, true);
+            world
+        };
+        let (mut world, mut next) = (World::with(0, max_entities, align, late), 0);
         for (n_rows, seconds, dies) in steps {
             let until = (next + n_rows).min(ROWS);
             world.handle(&inputs, next..until);
@@ -241,9 +265,8 @@ proptest! {
         world.handle(&inputs, next..ROWS);
         let part = world.cut(0, true);
         prop_assert_eq!(part.replay_offset, ROWS);
-        let (outputs, states) = undisturbed(&inputs);
-        prop_assert!(world.outputs == outputs, "outputs differ");
-        prop_assert!(world.states() == states, "states differ");
+        prop_assert!(world.outputs == undisturbed.outputs, "outputs differ");
+        prop_assert!(world.states() == undisturbed.states(), "states differ");
     }
 
     #[test]
@@ -252,12 +275,13 @@ proptest! {
         noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut_to in any::<prop::sample::Index>(),
         reseal in any::<bool>(),
+        (align, late) in order::settings(),
     ) {
         let inputs = inputs(400, 5);
-        let mut world = World::new(0, 1_000);
+        let mut world = World::with(0, 1_000, align, late);
         world.handle(&inputs, 0..400);
         world.cut(0, true);
-        let mut next = World::new(400, 1_000);
+        let mut next = World::with(400, 1_000, align, late);
         next.lane.restore(&key, Some(b"OFK1"));
         for (key, value) in &world.log {
             let mut value = value.clone().unwrap_or_default();
