@@ -4,21 +4,26 @@
 pub mod csv;
 pub mod labels;
 pub mod report;
+mod told;
 
 use crate::config::Config;
 use crate::detector::{Outcome, Scratch, Settings};
+use crate::lane::align::{Aligner, Late};
 use crate::lane::entity::{Entity, State, Surroundings};
+use crate::lane::intake::Measured;
 use crate::wire::alert_v1::{AlertV1, Source};
 use crate::wire::channels::{Channels, Lookup, Selection};
 use crate::wire::state_record::{Envelope, Kind};
 use csv::Table;
 use std::sync::Arc;
+use told::Told;
 
 /// One series, replayed.
 pub struct Replayed {
-    /// One outcome per row.
+    /// One outcome per row of the file, in its order: what the row came to that it is part of. A late row that is part of none
+    /// carries no score. What a filled step raised stands with the last row before it.
     pub outcomes: Vec<Outcome>,
-    /// Alert records as the topic would have them, one JSON text each, with the row that caused them.
+    /// Alert records as the topic would have them and in its order, one JSON text each, with the row that caused them.
     pub alerts: Vec<(usize, String)>,
     /// The entity as it is at the end.
     pub entity: Entity,
@@ -68,35 +73,51 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
             if envelope.fingerprint != settings.fingerprint() {
                 return Err("the state was learned under other settings".to_owned());
             }
-            Entity::decode(request.entity, -1, envelope.body, &settings, &config.rules, &mut channels)
-                .map_err(|error| error.to_string())?
+            let mut learned =
+                Entity::decode(request.entity, -1, envelope.body, &settings, &config.rules, &mut channels)
+                    .map_err(|error| error.to_string())?;
+            // Another file is another stream: it may well be of an earlier time.
+            learned.aligner = Aligner::default();
+            learned
         }
     };
-    let mut scratch = Scratch::default();
-    let (mut outcomes, mut alerts) = (Vec::with_capacity(table.n_rows()), Vec::new());
-    let mut measurements = Vec::new();
-    for (row, at) in table.times.iter().enumerate() {
-        measurements.clear();
-        let values = &table.values[row * ids.len()..(row + 1) * ids.len()];
-        measurements.extend(ids.iter().copied().zip(values.iter().copied()).filter(|(_, value)| !value.is_nan()));
-        let mut around = Surroundings {
-            channels: &channels,
-            rulebook: &config.rules,
-            settings: &settings,
-            probation_rows: config.state.probation_rows as usize,
-            scratch: &mut scratch,
-        };
-        entity.take(*at, row as i64, &measurements, &mut around, |outcome| outcomes.push(outcome));
-        if let (State::Trained(detector), Some(outcome)) = (&entity.state, outcomes.last()) {
+    let align = config.align();
+    let (mut scratch, mut values, mut measurements) = (Scratch::default(), Vec::new(), Vec::new());
+    let (mut told, mut alerts) = (Told::new(table, align), Vec::new());
+    let mut tell = |told: &mut Told<'_>, entity: &Entity, outcome: Outcome| {
+        if let State::Trained(detector) = &entity.state {
             for alert in &outcome.alerts {
                 let mut json = Vec::new();
                 let source = Source { topic: request.topic, partition: 0 };
                 AlertV1::of(&config.name, request.entity, detector, &source, alert).write(&mut json);
-                alerts.push((row, String::from_utf8_lossy(&json).into_owned()));
+                alerts.push((outcome.offset as usize, String::from_utf8_lossy(&json).into_owned()));
             }
         }
+        told.take(outcome);
+    };
+    let mut around = Surroundings {
+        channels: &channels,
+        rulebook: &config.rules,
+        settings: &settings,
+        probation_rows: config.state.probation_rows as usize,
+        scratch: &mut scratch,
+        values: &mut values,
+    };
+    for (row, at) in table.times.iter().enumerate() {
+        measurements.clear();
+        let cells = &table.values[row * ids.len()..(row + 1) * ids.len()];
+        measurements.extend(ids.iter().copied().zip(cells.iter().copied()).filter(|(_, value)| !value.is_nan()));
+        let is_late = entity.aligner.lateness(*at, &align).is_some();
+        if !is_late || config.input.late == Late::Keep {
+            let record = Measured { at: *at, offset: row as i64, measurements: &measurements };
+            entity.take_record(&record, &align, &mut around, |entity, outcome| tell(&mut told, entity, outcome));
+        }
+        told.note(row, is_late);
         progress(row);
     }
+    // A file ends, unlike a topic: nothing will come for the rows that wait.
+    entity.take_rest(&align, &mut around, |entity, outcome| tell(&mut told, entity, outcome));
+    let outcomes = told.by_row();
     Ok(Replayed { outcomes, alerts, entity, channels, settings })
 }
 
@@ -112,3 +133,6 @@ impl Replayed {
         value
     }
 }
+
+#[cfg(test)]
+mod tests;
