@@ -1,10 +1,15 @@
 //! A row costs no allocation once an entity is warm, as long as it causes no transition.
 
+use offkey::config::Config;
 use offkey::detector::row::{EventTime, Row};
 use offkey::detector::rules::Rules;
 use offkey::detector::schema::{Channel, Schema};
 use offkey::detector::warmup::Length;
 use offkey::detector::{Detector, Scratch, Settings};
+use offkey::lane::align;
+use offkey::lane::entity::{Entity, Surroundings};
+use offkey::lane::intake::Measured;
+use offkey::wire::channels::{ChannelId, Channels, Lookup, Selection};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -85,5 +90,63 @@ fn entities_of_many_widths_share_one_scratch() {
         for detector in &mut entities {
             feed(detector, from..from + 10, &mut scratch);
         }
+    }
+}
+
+/// A detector behind rows that wait, are merged, or filled in.
+#[test]
+fn a_row_that_waited_allocates_nothing_either() {
+    let as_they_come = align::Settings { max_fill: 16, ..align::Settings::default() };
+    let waiting = align::Settings { max_lateness: 20_000_000, ..as_they_come };
+    let grid = align::Settings { interval: Some(2_000_000), ..as_they_come };
+    for align in [
+        as_they_come,
+        waiting,
+        align::Settings { merge: true, ..waiting },
+        grid,
+        align::Settings { interval: Some(500_000), ..waiting },
+    ] {
+        let mut channels = Channels::new(Selection::all());
+        let ids: Vec<ChannelId> = ["a", "b", "c", "d"]
+            .into_iter()
+            .map(|name| match channels.intern(name) {
+                Lookup::Channel(id) => id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let settings = Arc::new(Settings { warmup: Length::Rows(WARMUP as u64), ..Settings::default() });
+        let rulebook = Config::defaults().rules;
+        let (mut scratch, mut values) = (Scratch::default(), Vec::new());
+        let mut entity = Entity::new("pump");
+        let mut n_rows = 0;
+        for record in 0..6 * WARMUP {
+            let value = |c: usize| {
+                let noise = (record * 1024 + c).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                libm::sinf(record as f32 * 0.2 + c as f32) + noise as f32 / (1 << 24) as f32
+            };
+            let measurements: Vec<_> = ids.iter().enumerate().map(|(c, id)| (*id, value(c))).collect();
+            let seconds = record as i64 - (record * record % 15) as i64;
+            let at = EventTime::from_millis(1_700_000_000_000 + 1_000 * seconds);
+            let mut around = Surroundings {
+                channels: &channels,
+                rulebook: &rulebook,
+                settings: &settings,
+                probation_rows: 3,
+                scratch: &mut scratch,
+                values: &mut values,
+            };
+            let record = Measured { at, offset: record as i64, measurements: &measurements };
+            let mut is_quiet = true;
+            let before = ALLOCATIONS.get();
+            entity.take_record(&record, &align, &mut around, |_, outcome| {
+                n_rows += 1;
+                is_quiet &= outcome.alerts.is_empty();
+            });
+            let allocated = ALLOCATIONS.get() - before;
+            if n_rows > WARMUP + 16 && is_quiet {
+                assert_eq!(allocated, 0, "{align:?} at {record:?}");
+            }
+        }
+        assert!(n_rows > 2 * WARMUP, "{align:?}: {n_rows} rows");
     }
 }

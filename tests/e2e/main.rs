@@ -20,6 +20,7 @@ mod poison;
 mod prometheus;
 mod proxy;
 mod recovery;
+mod reorder;
 mod restart;
 mod signals;
 mod straight_line;
