@@ -34,6 +34,7 @@ fn the_defaults_are_fine_and_explained() {
         group        offkey as host, exactly once, every 100ms
         input        telemetry: rows as JSON, channels in `values`; a new group begins with the oldest record
         entity       the record's key; timestamp `ts` (auto)
+        rows         one for every record, as they come; late ones are kept
         alerts       offkey-alerts (detector `offkey`)
         scores       off
         dead letters offkey-dead-letters
@@ -43,6 +44,18 @@ fn the_defaults_are_fine_and_explained() {
         http         http://127.0.0.1:9464/
     "#]]
     .assert_eq(&String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn how_rows_are_made_is_explained() {
+    let input = [("INTERVAL", "1s"), ("MAX_LATENESS", "1m"), ("LATE", "dead_letter")];
+    let input: Vec<_> = input.iter().map(|(key, value)| (format!("OFFKEY__INPUT__{key}"), *value)).collect();
+    let input: Vec<_> = input.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    let output = offkey(&["check"], None, &input);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = told.lines().find(|line| line.starts_with("rows ")).unwrap_or_default();
+    expect!["rows         one for every 1s, gaps filled, in order of time, up to 60s late; late ones are dead letters"]
+        .assert_eq(line);
 }
 
 #[test]

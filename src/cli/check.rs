@@ -1,11 +1,13 @@
 //! `offkey check`: is this configuration one, and what does it mean?
 
 use super::{ConfigArgs, Failed, print};
-use crate::config::{Config, Delivery, Start};
+use crate::config::{Config, Delivery, Input, Start};
 use crate::detector::warmup::Length;
+use crate::lane::align::Late;
 use crate::wire::decoder::{EntityFrom, Format, TimeFrom};
 use crate::wire::{timestamp, words};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -86,6 +88,7 @@ fn summary(config: &Config) -> String {
     line("group", format!("{} as {}, {delivery}, every {:?}", kafka.group, kafka.instance, kafka.commit_interval));
     line("input", format!("{}: {format}; a new group begins with {start}", input.topics.join(", ")));
     line("entity", format!("{entity}; timestamp {time}"));
+    line("rows", rows(input));
     line("alerts", format!("{} (detector `{}`)", output.alerts, config.name));
     line("scores", output.scores.clone().unwrap_or_else(|| "off".to_owned()));
     line("dead letters", output.dead_letters.clone());
@@ -111,4 +114,27 @@ fn summary(config: &Config) -> String {
     );
     line("http", format!("http://{}/", config.listen));
     text
+}
+
+/// How records become rows, and in which order.
+fn rows(input: &Input) -> String {
+    let row = match (input.interval, &input.decoder.format) {
+        (Some(step), _) => format!("one for every {:?}, gaps filled", span(step)),
+        (None, Format::JsonLong { .. }) => "one for every timestamp".to_owned(),
+        (None, Format::JsonWide { .. }) => "one for every record".to_owned(),
+    };
+    let order = match input.max_lateness {
+        0 => "as they come".to_owned(),
+        micros => format!("in order of time, up to {:?} late", span(micros)),
+    };
+    let late = match input.late {
+        Late::Keep => "kept",
+        Late::Drop => "dropped",
+        Late::DeadLetter => "dead letters",
+    };
+    format!("{row}, {order}; late ones are {late}")
+}
+
+fn span(micros: i64) -> Duration {
+    Duration::from_micros(micros.unsigned_abs())
 }
