@@ -5,7 +5,7 @@ use crate::kafka::consumer::unix_millis;
 use crate::kafka::failure::Failure;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
-use crate::lane::tally::{Tally, severity_index};
+use crate::lane::tally::Tally;
 use crate::lane::{Census, Part};
 use crate::metrics::{Metrics, SEVERITIES, STATES};
 use crate::wire::words;
@@ -152,7 +152,7 @@ impl Status {
             for (state, n) in &census.by_state {
                 *states.entry(words::state(*state)).or_default() += n;
             }
-            census.open.iter().for_each(|severity| open[severity_index(*severity)] += 1);
+            open.iter_mut().zip(census.open).for_each(|(sum, n)| *sum += n as i64);
         }
         for state in STATES {
             self.metrics.entities.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0) as i64);

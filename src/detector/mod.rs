@@ -22,6 +22,7 @@ pub mod scaler;
 pub mod schema;
 pub mod score;
 mod settings;
+mod size;
 pub mod snapshot;
 pub mod threshold;
 pub mod views;

@@ -101,6 +101,19 @@ impl Warmup {
         self.n_rows
     }
 
+    /// Bytes of its buffers.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        let blocks = self.blocks.iter().map(|(_, rows)| size_of_val(rows) + 16 + 4 * rows.capacity());
+        blocks.sum::<usize>() + 4 * self.recent.capacity()
+    }
+
+    /// Floats that a warm-up of `channels` channels keeps at most.
+    #[must_use]
+    pub const fn most_floats(channels: usize, window_rows: usize) -> usize {
+        channels * ((BLOCKS + 1) * BLOCK + 2 * ((TAIL + RUN_IN) as usize + 2 * window_rows))
+    }
+
     /// Keeps a row. True: the warm-up is over, and it is time to fit.
     pub fn push(&mut self, at: EventTime, values: &[f32], length: Length, window_rows: usize) -> bool {
         if self.n_rows == 0 {

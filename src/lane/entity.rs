@@ -1,41 +1,50 @@
 //! One entity of a lane: on probation until it has shown a few rows, then a detector; and both as a snapshot.
 
 use crate::detector::row::{EventTime, Row};
-use crate::detector::rules::Rules;
+use crate::detector::rules::{ChannelRule, Rules};
 use crate::detector::schema::{MAX_CHANNELS, Schema};
 use crate::detector::snapshot::{self, SnapshotError};
-use crate::detector::{Detector, Outcome, Scratch, Settings};
+use crate::detector::{self, Detector, Outcome, Scratch, Settings};
 use crate::lane::align::{Aligner, Kept};
 use crate::lane::rulebook::Rulebook;
-use crate::wire::channels::{ChannelId, Channels};
+use crate::lane::tally::severity_index;
+use crate::wire::channels::{ChannelId, Channels, Lookup};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// No slot: the schema does not have this channel.
 const NONE: u16 = u16::MAX;
+/// What an allocator adds to an allocation.
+const ALLOCATION: usize = 16;
+/// An entity without its state: itself, its place, and its lines in the lane's tables.
+const PLACE: usize = size_of::<Entity>() + 256;
 
 /// What has been learned of an entity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// A few rows, by the names of their channels. A flood of new keys costs no more than this.
+    /// A few rows. A flood of new keys costs no more than this.
     Probation(Vec<KeptRow>),
     /// A detector.
     Trained(Box<Detector>),
 }
 
-/// A row of the probation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A row of the probation, as small as it can be: its channels' names are in the lane's table.
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeptRow {
     at: EventTime,
     offset: i64,
-    values: Vec<(String, f32)>,
+    values: Box<[(ChannelId, f32)]>,
 }
+
+/// The same by the names of its channels, for a snapshot.
+#[derive(Serialize, Deserialize)]
+struct NamedRow<'a>(EventTime, i64, #[serde(borrow)] Vec<(&'a str, f32)>);
 
 /// An entity in memory.
 #[derive(Clone, Debug)]
 pub struct Entity {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// What has been learned.
     pub state: State,
     /// Offset of the last record that changed the state; -1: none.
@@ -50,7 +59,17 @@ pub struct Entity {
     pub aligner: Aligner,
     slots: Vec<u16>,
     values: Vec<f32>,
-    rules: Arc<Rules>,
+    /// None on probation, where nothing is judged.
+    rules: Option<Arc<Rules>>,
+}
+
+/// What is counted of an entity in the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Where its detector is; `None`: on probation.
+    pub state: Option<detector::State>,
+    /// Open alerts that the world knows of, by severity in the tally's order.
+    pub open: [u8; 3],
 }
 
 /// What a lane lends an entity for one row.
@@ -83,7 +102,7 @@ impl Entity {
             aligner: Aligner::default(),
             slots: Vec::new(),
             values: Vec::new(),
-            rules: Arc::new(Rules::default()),
+            rules: None,
         }
     }
 
@@ -96,8 +115,8 @@ impl Entity {
         around: &mut Surroundings<'_>,
     ) -> (Outcome, u64) {
         if let State::Probation(rows) = &mut self.state {
-            let named = measurements.iter().map(|(id, value)| (around.channels.name(*id).to_owned(), *value)).collect();
-            rows.push(KeptRow { at, offset, values: named });
+            rows.reserve_exact(1);
+            rows.push(KeptRow { at, offset, values: measurements.into() });
             let admitted = rows.len() >= around.probation_rows && rows.iter().any(|row| !row.values.is_empty());
             if !admitted {
                 // Rows without any value say nothing of the entity: only the newest is kept.
@@ -111,10 +130,10 @@ impl Entity {
             return (outcome, 0);
         }
         let unknown = self.place(measurements, around);
-        let State::Trained(detector) = &mut self.state else {
-            unreachable!("an entity is on probation or has a detector")
+        let (State::Trained(detector), Some(rules)) = (&mut self.state, &self.rules) else {
+            unreachable!("an entity is on probation, or has a detector and its rules")
         };
-        let outcome = detector.step(&Row { at, offset, values: &self.values }, &self.rules, around.scratch);
+        let outcome = detector.step(&Row { at, offset, values: &self.values }, rules, around.scratch);
         self.note(&outcome);
         (outcome, unknown)
     }
@@ -129,26 +148,27 @@ impl Entity {
         let State::Probation(rows) = std::mem::replace(&mut self.state, State::Probation(Vec::new())) else {
             unreachable!("only an entity on probation is admitted")
         };
-        let mut names: Vec<&str> =
-            rows.iter().flat_map(|row| row.values.iter().map(|(name, _)| name.as_str())).collect();
+        let name = |id: ChannelId| around.channels.name(id);
+        let mut names: Vec<&str> = rows.iter().flat_map(|row| row.values.iter().map(|(id, _)| name(*id))).collect();
         names.sort_unstable();
         names.dedup();
         names.truncate(MAX_CHANNELS);
         let schema = Schema::new(names.iter().map(|name| around.rulebook.channel(&self.name, name)).collect());
-        self.rules = Arc::new(around.rulebook.rules(&self.name, &schema));
+        let rules = Arc::new(around.rulebook.rules(&self.name, &schema));
         let mut detector = Detector::new(schema, Arc::clone(around.settings));
         let mut last = None;
         for row in &rows {
             self.values.clear();
             self.values.resize(detector.schema().n_channels(), f32::NAN);
-            for (name, value) in &row.values {
-                if let Some(slot) = detector.schema().slot(name) {
+            for (id, value) in &row.values {
+                if let Some(slot) = detector.schema().slot(name(*id)) {
                     self.values[slot] = *value;
                 }
             }
             let row = Row { at: row.at, offset: row.offset, values: &self.values };
-            last = Some(detector.step(&row, &self.rules, around.scratch));
+            last = Some(detector.step(&row, &rules, around.scratch));
         }
+        self.rules = Some(rules);
         self.state = State::Trained(Box::new(detector));
         self.slots.clear();
         last.unwrap_or_else(|| Outcome::on_probation(EventTime::default(), -1))
@@ -201,7 +221,7 @@ impl Entity {
         let rules = Arc::new(around.rulebook.rules(&self.name, &schema));
         if let Some(grown) = detector.grow(schema, &rules, around.scratch) {
             **detector = grown;
-            self.rules = rules;
+            self.rules = Some(rules);
             for (index, slot) in self.slots.iter_mut().enumerate() {
                 let name = around.channels.id(index).map(|id| around.channels.name(id));
                 *slot = name.and_then(|name| detector.schema().slot(name)).map_or(NONE, |slot| slot as u16);
@@ -212,8 +232,17 @@ impl Entity {
     /// New rules, from the next row on.
     pub fn set_rules(&mut self, rulebook: &Rulebook) {
         if let State::Trained(detector) = &self.state {
-            self.rules = Arc::new(rulebook.rules(&self.name, detector.schema()));
+            self.rules = Some(Arc::new(rulebook.rules(&self.name, detector.schema())));
         }
+    }
+
+    /// What is counted of it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let State::Trained(detector) = &self.state else { return Standing::default() };
+        let mut open = [0; 3];
+        detector.open_alerts().for_each(|severity| open[severity_index(severity)] += 1);
+        Standing { state: Some(detector.state()), open }
     }
 
     /// Rows seen.
@@ -225,6 +254,23 @@ impl Entity {
         }
     }
 
+    /// Bytes it takes in memory, its name and its place in the lane's tables included; by formula, cheap at any time.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        let state = match &self.state {
+            State::Probation(rows) => {
+                let values = |row: &KeptRow| ALLOCATION + size_of_val(&*row.values);
+                ALLOCATION + rows.iter().map(|row| size_of::<KeptRow>() + values(row)).sum::<usize>()
+            }
+            State::Trained(detector) => {
+                let channels = detector.schema().n_channels();
+                let rules = 2 * ALLOCATION + size_of::<Rules>() + channels * size_of::<ChannelRule>();
+                detector.n_bytes() + rules + 4 * self.values.capacity() + 2 * self.slots.capacity()
+            }
+        };
+        PLACE + self.name.len() + state
+    }
+
     /// Appends the body of a snapshot.
     pub fn encode(&self, channels: &Channels, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.accumulator.to_le_bytes());
@@ -233,8 +279,9 @@ impl Entity {
         match &self.state {
             State::Probation(rows) => {
                 out.push(0);
+                let named: Vec<NamedRow<'_>> = rows.iter().map(|row| row.named(channels)).collect();
                 let buffer = std::mem::take(out);
-                *out = postcard::to_extend(rows, buffer).expect("a growing buffer takes every state");
+                *out = postcard::to_extend(&named, buffer).expect("a growing buffer takes every state");
             }
             State::Trained(detector) => {
                 out.push(1);
@@ -260,13 +307,13 @@ impl Entity {
         let (kept, rest) = postcard::take_from_bytes::<Kept>(rest).map_err(|_| SnapshotError::Malformed)?;
         let state = match rest.split_first() {
             Some((0, rows)) => {
-                let rows: Vec<KeptRow> = postcard::from_bytes(rows).map_err(|_| SnapshotError::Malformed)?;
+                let rows: Vec<NamedRow<'_>> = postcard::from_bytes(rows).map_err(|_| SnapshotError::Malformed)?;
                 let sound =
-                    rows.len() <= 1024 && rows.iter().flat_map(|row| &row.values).all(|(_, value)| value.is_finite());
+                    rows.len() <= 1024 && rows.iter().flat_map(|row| &row.2).all(|(_, value)| value.is_finite());
                 if !sound {
                     return Err(SnapshotError::Unsound("probation"));
                 }
-                State::Probation(rows)
+                State::Probation(rows.into_iter().map(|row| KeptRow::of(row, channels)).collect())
             }
             Some((1, rest)) => {
                 let (format, body) = rest.split_first_chunk::<2>().ok_or(SnapshotError::Malformed)?;
@@ -282,6 +329,21 @@ impl Entity {
         let mut entity = Self { state, as_of, accumulator, aligner, ..Self::new(name) };
         entity.set_rules(rulebook);
         Ok(entity)
+    }
+}
+
+impl KeptRow {
+    fn named<'a>(&self, channels: &'a Channels) -> NamedRow<'a> {
+        NamedRow(self.at, self.offset, self.values.iter().map(|(id, value)| (channels.name(*id), *value)).collect())
+    }
+
+    /// Names that are no longer selected are dropped.
+    fn of(NamedRow(at, offset, named): NamedRow<'_>, channels: &mut Channels) -> Self {
+        let values = named.into_iter().filter_map(|(name, value)| match channels.intern(name) {
+            Lookup::Channel(id) => Some((id, value)),
+            Lookup::Ignored | Lookup::Full => None,
+        });
+        Self { at, offset, values: values.collect() }
     }
 }
 

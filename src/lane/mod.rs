@@ -2,6 +2,9 @@
 //! what a crash took; what is to be seen afterwards comes out as [`Effects`].
 
 pub mod align;
+mod census;
+mod class;
+mod cold;
 pub mod effects;
 mod entities;
 pub mod entity;
@@ -11,9 +14,11 @@ pub mod recovery;
 pub mod rulebook;
 pub mod tally;
 
-use crate::detector::alert::Severity;
+pub use census::Census;
+pub use entities::Memory;
+
 use crate::detector::row::EventTime;
-use crate::detector::{Outcome, Scratch, Settings as DetectorSettings, State};
+use crate::detector::{Outcome, Scratch, Settings as DetectorSettings};
 use crate::planted::is_planted;
 use crate::wire::alert_v1::{AlertV1, Source};
 use crate::wire::channels::ChannelId;
@@ -30,7 +35,6 @@ use intake::Measured;
 use record::{PartitionId, Record};
 use recovery::Recovery;
 use rulebook::Rulebook;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +55,7 @@ pub struct Settings {
     pub scores: bool,
     /// Rows before an entity is given a detector.
     pub probation_rows: usize,
-    /// Entities in memory at most.
+    /// Entities with a detector in memory at most, until [`Lane::set_memory`] says otherwise.
     pub max_entities: usize,
     /// Bytes of an alert's JSON at most.
     pub max_alert: usize,
@@ -109,21 +113,6 @@ pub struct Lane {
     pending: Effects,
 }
 
-/// Who is in memory, and how far the lane is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Entities on probation.
-    pub on_probation: u64,
-    /// Entities with a detector by its state.
-    pub by_state: BTreeMap<State, u64>,
-    /// Severities of the open alerts.
-    pub open: Vec<Severity>,
-    /// What is handled next.
-    pub next_offset: i64,
-    /// Timestamp of the newest record handled, milliseconds since the Unix epoch.
-    pub newest_ms: Option<i64>,
-}
-
 impl Lane {
     /// A lane that is to be restored up to `live_from`, the offset of its first record that the world has not seen.
     #[must_use]
@@ -133,7 +122,7 @@ impl Lane {
             decoded: Decoded::default(),
             values: Vec::new(),
             scratch: Scratch::default(),
-            entities: Entities::new(settings.max_entities),
+            entities: Entities::new(Memory { entities: settings.max_entities, bytes: usize::MAX }),
             recovery: Some(Recovery::default()),
             next_offset: live_from,
             reported_offset: live_from,
@@ -203,12 +192,9 @@ impl Lane {
             }
         }
         entity.as_of = record.offset;
-        let newly_dirty = entity.first_dirty.is_none();
         entity.first_dirty.get_or_insert(record.offset);
         self.judge(key, record, live, Rows::Complete);
-        if newly_dirty {
-            self.entities.mark_dirty(key);
-        }
+        self.entities.settle(key);
         self.make_room();
     }
 
@@ -242,30 +228,42 @@ impl Lane {
         }
     }
 
-    /// Entities beyond the cap leave with a snapshot.
-    fn make_room(&mut self) {
-        while let Some(entity) = self.entities.pop_over_cap() {
-            let mut body = Vec::new();
-            self.write_snapshot(&entity, &mut body);
-            self.pending.tally.evictions += 1;
-            self.pending.evicted.push((entity.name.into_string(), body));
-        }
+    /// What the lane may hold in memory from now on. Nothing that it says depends on it.
+    pub fn set_memory(&mut self, limits: Memory) {
+        self.entities.set_limits(limits);
+        self.make_room();
     }
 
-    /// The same while state is read back: what leaves is in the state topic already.
-    fn make_room_silently(&mut self) {
-        while let Some(entity) = self.entities.pop_over_cap() {
+    /// What the lane holds in memory.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.entities.usage()
+    }
+
+    /// Entities beyond the limits leave; with a snapshot, if they changed since their last one.
+    fn make_room(&mut self) {
+        while let Some(entity) = self.entities.pop_over_limits() {
             let mut value = Vec::new();
             self.encode(&entity, &mut value);
-            self.pending.evicted.push((entity.name.into_string(), value));
+            if let Some(first) = entity.first_dirty
+                && !self.push_snapshot(&entity.name, &value)
+            {
+                self.entities.hold(&entity.name, first);
+            }
+            match entity.state {
+                entity::State::Probation(_) => self.pending.tally.probation_evictions += 1,
+                entity::State::Trained(_) => self.pending.tally.evictions += 1,
+            }
+            self.pending.evicted.push((entity.name.to_string(), value));
         }
     }
 
-    /// Brings an entity back from the bytes it left with. What cannot be read starts anew.
+    /// Brings an entity back from the bytes it left with. `None`: they are not to be had, and it begins anew.
     pub fn revive(&mut self, name: &str, value: Option<&[u8]>, now_offset: i64) {
-        let revived = value.and_then(|value| self.read_snapshot(name, value).ok());
-        let entity = revived.unwrap_or_else(|| Entity::new(name));
-        self.entities.insert(entity, now_offset);
+        match value.and_then(|value| self.read_snapshot(name, value).ok()) {
+            Some(entity) => self.entities.bring_back(entity, now_offset),
+            None => self.entities.begin_anew(name, now_offset),
+        }
         self.pending.tally.returns += 1;
     }
 
@@ -295,20 +293,21 @@ impl Lane {
         envelope.encode(value);
     }
 
-    /// Adds an entity's snapshot to the pending effects, and writes it over `copy`.
-    fn write_snapshot(&mut self, entity: &Entity, copy: &mut Vec<u8>) {
-        self.encode(entity, copy);
-        if copy.len() > self.settings.max_snapshot {
+    /// Adds an encoded snapshot to the pending effects. False: it is larger than the state topic takes.
+    fn push_snapshot(&mut self, name: &str, value: &[u8]) -> bool {
+        if value.len() > self.settings.max_snapshot {
             self.pending.tally.oversized += 1;
-            return;
+            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(value.len());
+            return false;
         }
-        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: &entity.name }.encode();
+        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: name }.encode();
         self.pending.tally.snapshots += 1;
-        self.pending.tally.snapshot_bytes += copy.len() as u64;
+        self.pending.tally.snapshot_bytes += value.len() as u64;
         self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |out| {
-            out.extend_from_slice(copy);
+            out.extend_from_slice(value);
             true
         });
+        true
     }
 
     /// A tombstone: the entity and all that was learned of it are gone, once the rows that came before are judged.
@@ -345,13 +344,19 @@ impl Lane {
     }
 
     /// Ends what has gathered since the last cut. `now` is the shell's clock since its start: snapshots that are due by it are
-    /// added, dirty entities only, `all`: every one of them.
+    /// added, dirty entities only, `all`: every one of them. One that the state topic does not take stays dirty, and holds the
+    /// replay offset.
     pub fn cut(&mut self, now: Duration, all: bool) -> Part {
-        let mut copy = Vec::new();
-        for key in self.entities.take_due(now, self.settings.snapshot_interval, all) {
-            let entity = self.entities.take(key);
-            self.write_snapshot(&entity, &mut copy);
-            self.entities.put_back(key, entity);
+        let next = now + self.settings.snapshot_interval;
+        let mut value = Vec::new();
+        for place in self.entities.take_due(now, self.settings.snapshot_interval, all) {
+            let name = Arc::clone(&self.entities.get(place).name);
+            self.encode(self.entities.get(place), &mut value);
+            if self.push_snapshot(&name, &value) {
+                self.entities.written(place, next);
+            } else {
+                self.entities.retry(place, next);
+            }
         }
         let effects = std::mem::take(&mut self.pending);
         let is_news = self.next_offset != self.reported_offset || effects.n_outputs() > 0;
@@ -397,17 +402,7 @@ impl Lane {
     /// Counts who is in memory.
     #[must_use]
     pub fn census(&self) -> Census {
-        let mut census = Census { next_offset: self.next_offset, newest_ms: self.newest_ms, ..Census::default() };
-        for entity in self.entities.iter() {
-            match &entity.state {
-                entity::State::Probation(_) => census.on_probation += 1,
-                entity::State::Trained(detector) => {
-                    *census.by_state.entry(detector.state()).or_default() += 1;
-                    census.open.extend(detector.open_alerts());
-                }
-            }
-        }
-        census
+        Census { next_offset: self.next_offset, newest_ms: self.newest_ms, ..self.entities.census() }
     }
 }
 

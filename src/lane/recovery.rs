@@ -59,7 +59,7 @@ impl Lane {
                 let used = restored.as_of;
                 self.entities.insert(restored, used);
                 self.count(|report| report.restored += 1);
-                self.make_room_silently();
+                self.make_room();
             }
             Err(why) => self.count(|report| match why {
                 Unusable::Unreadable(Unreadable::ForeignVersion { .. }) | Unusable::Unsound("format") => {

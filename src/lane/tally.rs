@@ -38,16 +38,20 @@ pub struct Tally {
     pub model_rows: u64,
     /// Measurements of channels that a fitted model does not know.
     pub unknown_channels: u64,
-    /// Entities that left memory.
+    /// Entities with a detector that left memory.
     pub evictions: u64,
+    /// Entities on probation that left memory.
+    pub probation_evictions: u64,
     /// Entities that came back to it.
     pub returns: u64,
     /// Snapshots written.
     pub snapshots: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,
-    /// Snapshots larger than the state topic takes: not written.
+    /// Snapshots larger than the state topic takes: not written, and tried again.
     pub oversized: u64,
+    /// Bytes of the largest of them.
+    pub largest_oversized: usize,
     /// Rows of silent replay.
     pub replayed: u64,
 }

@@ -11,6 +11,8 @@ const OCTAVES: f32 = 40.0;
 pub const BINS: usize = 160;
 /// Bins in a coarse bin, whose sums spare a walk over the fine ones.
 const COARSE: usize = 8;
+/// Floats that it holds.
+pub const FLOATS: usize = BINS + BINS / COARSE;
 /// Share of the mass beyond which a Pareto tail is fitted.
 const TAIL: f64 = 0.03;
 /// Fresh counts above a value at which histogram and Pareto tail weigh the same.
