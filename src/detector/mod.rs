@@ -353,7 +353,8 @@ impl Detector {
         outcome: &mut Outcome,
     ) {
         let Some(told) = self.quality.observe(row.at, !out_of_range.is_empty(), muted) else { return };
-        if muted {
+        // What the world was told of is closed for it too: a silence that held the end back would leave the alert open for ever.
+        if muted && told.transition != Transition::Closed {
             outcome.suppressed = Some(Suppressed::Silence);
             return;
         }
@@ -442,8 +443,8 @@ impl Detector {
         });
     }
 
-    /// Which transition the world is told: none in a silence, and an alert that was opened in one is opened when it is first
-    /// told of.
+    /// Which transition the world is told: none in a silence but the end of an alert that it knows of; and an alert that was
+    /// opened in a silence is opened when it is first told of.
     fn publish(&mut self, step: &episode::Step, muted: bool) -> Option<Transition> {
         match self.episode.open_mut() {
             Some(open) => {
@@ -453,7 +454,7 @@ impl Detector {
                 let first = !std::mem::replace(&mut open.published, true);
                 Some(if first { Transition::Opened } else { step.transition })
             }
-            None => (step.published && !muted).then_some(step.transition),
+            None => step.published.then_some(step.transition),
         }
     }
 

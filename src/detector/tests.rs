@@ -335,6 +335,30 @@ fn nothing_is_learned_in_a_silence_that_forbids_it() {
 }
 
 #[test]
+fn an_alert_that_the_world_knows_of_is_closed_in_a_silence_too() {
+    let mut rows = calm(6, 2, 900);
+    fault(&mut rows, 0, 600, 40.0);
+    rows.truncate(640);
+    rows.extend(calm(6, 2, 900).split_off(640));
+    rows[620].1[1] = 1e6;
+    let range = ChannelRule { valid_max: 1e5, ..ChannelRule::default() };
+    let silence = Silence { from: Some(at(621)), until: None, mute: true, learn: true };
+    let rules = Rules { channels: vec![range; 2], silences: vec![silence], ..Rules::default() };
+    let mut detector = detector(2, small_settings());
+    let outcomes = play(&mut detector, &rows, &rules, &mut Scratch::default());
+    let told = |kind: Kind, transition: Transition| {
+        let alerts = outcomes.iter().flat_map(|outcome| &outcome.alerts);
+        alerts.filter(|alert| (alert.kind, alert.transition) == (kind, transition)).map(|alert| alert.at).collect()
+    };
+    for kind in [Kind::Anomaly, Kind::DataQuality] {
+        let (opened, closed): (Vec<_>, Vec<_>) = (told(kind, Transition::Opened), told(kind, Transition::Closed));
+        assert_eq!((opened.len(), closed.len()), (1, 1), "{kind:?}: {opened:?} {closed:?}");
+        assert!(opened[0] < at(621) && closed[0] > at(621));
+    }
+    assert_eq!(detector.open_alerts().count(), 0);
+}
+
+#[test]
 fn a_value_out_of_its_valid_range_is_told_of_and_never_learned() {
     let rule = ChannelRule { valid_min: -50.0, valid_max: 50.0, ..ChannelRule::default() };
     let rules = Rules { channels: vec![rule; 1], ..Rules::default() };
