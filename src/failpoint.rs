@@ -19,3 +19,20 @@ pub fn crash_at(name: &str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn crash_at(_name: &str) {}
+
+/// Panics if the environment's `OFFKEY_PANIC_ON` is this key of a record.
+///
+/// # Panics
+/// Only if it is told to.
+#[cfg(feature = "failpoints")]
+pub fn panic_on(key: Option<&[u8]>) {
+    static WANTED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let wanted = WANTED.get_or_init(|| std::env::var("OFFKEY_PANIC_ON").ok());
+    let is_wanted = key.is_some() && wanted.as_ref().map(String::as_bytes) == key;
+    assert!(!is_wanted, "a failpoint");
+}
+
+/// Nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn panic_on(_key: Option<&[u8]>) {}

@@ -99,7 +99,7 @@ metrics! {
     /// Their bytes.
     snapshot_bytes: IntCounter = counter("offkey_snapshot_bytes_total", "Bytes of the snapshots written");
     /// Snapshots that the state topic does not take.
-    snapshots_oversized: IntCounter = counter("offkey_snapshots_oversized_total", "Snapshots larger than the state topic takes, not written");
+    snapshots_oversized: IntCounter = counter("offkey_snapshots_oversized_total", "Snapshots larger than the state topic takes, not written and tried again");
     /// State records by outcome.
     recoveries: IntCounterVec = counters("offkey_recoveries_total", "State records read back, by outcome", "outcome", &RECOVERIES);
     /// Rows replayed.
@@ -108,8 +108,16 @@ metrics! {
     lanes: IntGaugeVec = gauges("offkey_lanes", "Lanes of this instance", "state", &["live", "recovering"]);
     /// Seconds of a recovery.
     recovery_seconds: Histogram = histogram("offkey_recovery_seconds", "Seconds of a lane's recovery", &[0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0]);
-    /// Entities that left memory.
-    evictions: IntCounter = counter("offkey_evictions_total", "Entities that left memory with a snapshot");
+    /// Panics at a record.
+    lane_panics: IntCounter = counter("offkey_lane_panics_total", "Panics at a record, after each of which its lane began again");
+    /// Bytes of the entities in memory.
+    entity_memory: IntGauge = int_gauge("offkey_entity_memory_bytes", "Bytes of the entities in memory");
+    /// Entities that are not in memory.
+    entities_out: IntGauge = int_gauge("offkey_entities_out_of_memory", "Entities that left memory and are not back");
+    /// Entities with a detector that left memory.
+    evictions: IntCounter = counter("offkey_evictions_total", "Entities with a detector that left memory with a snapshot");
+    /// Entities on probation that left memory.
+    probation_evictions: IntCounter = counter("offkey_probation_evictions_total", "Entities on probation that left memory with a snapshot");
     /// Entities that came back.
     returns: IntCounter = counter("offkey_returns_total", "Entities that came back to memory from their snapshot");
     /// Replays that did not give what was committed.
@@ -158,6 +166,7 @@ impl Metrics {
             self.alerts_suppressed.with_label_values(&[label]).inc_by(n);
         }
         self.evictions.inc_by(tally.evictions);
+        self.probation_evictions.inc_by(tally.probation_evictions);
         self.returns.inc_by(tally.returns);
         self.snapshots.inc_by(tally.snapshots);
         self.snapshot_bytes.inc_by(tally.snapshot_bytes);

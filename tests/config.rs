@@ -38,7 +38,7 @@ fn the_defaults_are_fine_and_explained() {
         alerts       offkey-alerts (detector `offkey`)
         scores       off
         dead letters offkey-dead-letters
-        state        offkey-state, every 30s, 10000 entities
+        state        offkey-state, every 30s, 10000 entities or 1024 MiB in memory
         model        sparse, up to 32 units, windows of 16 rows, warm-up 1000 rows
         rules        Rarity { level: 2.2 }, 0 channel rules, 0 overrides, 0 silences
         http         http://127.0.0.1:9464/

@@ -92,7 +92,9 @@ fn summary(config: &Config) -> String {
     line("alerts", format!("{} (detector `{}`)", output.alerts, config.name));
     line("scores", output.scores.clone().unwrap_or_else(|| "off".to_owned()));
     line("dead letters", output.dead_letters.clone());
-    line("state", format!("{}, every {:?}, {} entities", state.topic, state.snapshot_interval, state.max_entities));
+    let memory = state.max_memory >> 20;
+    let held = format!("{} entities or {memory} MiB in memory", state.max_entities);
+    line("state", format!("{}, every {:?}, {held}", state.topic, state.snapshot_interval));
     line(
         "model",
         format!(

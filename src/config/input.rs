@@ -56,11 +56,18 @@ pub struct State {
     pub topic: String,
     /// No snapshot of a live entity is older.
     pub snapshot_interval: Duration,
-    /// Entities in memory.
+    /// Entities with a detector in memory, and as many again on probation.
     pub max_entities: usize,
+    /// Bytes of them all.
+    pub max_memory: usize,
     /// Rows before a new entity gets a model.
     pub probation_rows: u32,
 }
+
+/// Less than this is no memory for entities of any width.
+const LEAST_MEMORY: usize = 16 << 20;
+/// Rows that a snapshot of an entity on probation may hold.
+const MOST_PROBATION: u32 = 1024;
 
 impl Input {
     pub(super) fn of(raw: &RawInput, problems: &mut Problems) -> Option<Self> {
@@ -210,10 +217,24 @@ impl State {
             );
         }
         problems.require(raw.max_entities > 0, "state.max_entities", "is 0");
+        let memory = usize::try_from(raw.max_memory.0).ok().filter(|bytes| *bytes >= LEAST_MEMORY);
+        if memory.is_none() {
+            problems.add(
+                "state.max_memory",
+                format!("`{}` is less than 16MiB", raw.max_memory),
+                "an entity of 8 channels takes 50kB to 150kB; write what the machine can spare for them",
+            );
+        }
+        problems.require(
+            raw.probation_rows <= MOST_PROBATION,
+            "state.probation_rows",
+            format!("`{}` is more than {MOST_PROBATION}", raw.probation_rows),
+        );
         (problems.0.len() == before).then_some(Self {
             topic: name,
             snapshot_interval: interval.0,
             max_entities: raw.max_entities,
+            max_memory: memory?,
             probation_rows: raw.probation_rows,
         })
     }

@@ -95,6 +95,7 @@ pub struct RawState {
     pub topic: Option<String>,
     pub snapshot_interval: Span,
     pub max_entities: usize,
+    pub max_memory: Size,
     pub probation_rows: u32,
 }
 

@@ -11,7 +11,9 @@
 //! | signals, reload (tokio) | SIGTERM, SIGINT, SIGHUP, the config file | with the daemon |
 
 pub mod committer;
+mod memory;
 mod observer;
+mod poison;
 mod recovery;
 mod reload;
 mod spill;
@@ -29,6 +31,8 @@ use crate::lane::rulebook::Rulebook;
 use crate::lane::{self, Part};
 use crate::metrics::Metrics;
 use committer::Committer;
+use memory::Shares;
+use poison::Poison;
 use status::Status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -145,9 +149,9 @@ async fn run_with(
         Ok(found) => found,
         Err(failure) => return End::Fatal(failure.to_string()),
     };
-    let workers = Workers::start(&status.metrics);
     let (orders, orders_in) = channel();
     let (events, inbox) = channel();
+    let workers = Workers::start(config, &status.metrics, events.clone());
     let tell = {
         let events = events.clone();
         Box::new(move |rebalance| {
@@ -172,7 +176,9 @@ async fn run_with(
             consumer.poll_until_closed(
                 &orders_in,
                 &mut Outlets {
-                    batch: &mut |lane, batch| workers.send(lane, Work::Handle(lane.clone(), batch)),
+                    batch: &mut |lane, backlog, batch| {
+                        workers.send_to(backlog, lane, Work::Handle(lane.clone(), batch));
+                    },
                     event: &mut |PollEvent::Failed(failure)| drop(events.send(Event::ConsumerFailed(failure))),
                     polled: &|now| status.polled(now),
                 },
@@ -280,14 +286,22 @@ pub struct Workers {
 }
 
 impl Workers {
-    fn start(metrics: &Arc<Metrics>) -> Self {
+    fn start(config: &Config, metrics: &Arc<Metrics>, events: Sender<Event>) -> Self {
         let n = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let total = lane::Memory::of(config.state.max_entities, config.state.max_memory);
+        let shared = Arc::new(worker::Shared {
+            metrics: Arc::clone(metrics),
+            shares: Shares::new(total),
+            poison: Poison::default(),
+            // Nobody hears it once the committer has ended.
+            lost: Box::new(move |lane| drop(events.send(Event::Broken(vec![lane])))),
+        });
         let start = |_| {
             let (sender, inbox) = channel();
-            let metrics = Arc::clone(metrics);
+            let shared = Arc::clone(&shared);
             std::thread::spawn(move || {
-                // Half a change of state is no state: the process ends, and the log is read again.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(&inbox, &metrics))).is_err() {
+                // Not at a record, which its lane alone would have to answer for: the process ends, and the log is read again.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(&inbox, &shared))).is_err() {
                     tracing::error!("a worker has panicked: this is a bug of offkey");
                     std::process::exit(BUG);
                 }
@@ -329,6 +343,16 @@ impl Workers {
     /// Work for a lane; nothing if it has no worker.
     fn send(&self, lane: &PartitionId, work: Work) {
         if let Some((worker, _)) = self.lanes().get(lane) {
+            // A worker ends when the last of us is gone.
+            let _ = self.inboxes[*worker].send(work);
+        }
+    }
+
+    /// Work for the lane that this backlog is before; nothing if the lane has begun again since, with another.
+    fn send_to(&self, backlog: &Backlog, lane: &PartitionId, work: Work) {
+        if let Some((worker, current)) = self.lanes().get(lane)
+            && Arc::ptr_eq(current, backlog)
+        {
             // A worker ends when the last of us is gone.
             let _ = self.inboxes[*worker].send(work);
         }

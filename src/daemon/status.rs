@@ -104,7 +104,14 @@ impl Status {
         self.state().trouble = None;
         self.metrics.commits.with_label_values(&["ok"]).inc();
         self.metrics.commit_seconds.observe(took.as_secs_f64());
-        parts.iter().for_each(|part| self.add(&part.effects.tally));
+        for part in parts {
+            self.add(&part.effects.tally);
+            let Tally { oversized, largest_oversized, .. } = part.effects.tally;
+            if oversized > 0 {
+                tracing::error!(lane = %part.lane, snapshots = oversized, bytes = largest_oversized, replay_from = part.replay_offset,
+                    "the state topic does not take snapshots of this size: what they hold is read again from the input after a crash, as far as that reaches back; raise max.message.bytes of the topic, and message.max.bytes of kafka.properties");
+            }
+        }
         let now = unix_millis(now);
         for written in parts.iter().flat_map(|part| &part.effects.alert_times) {
             self.metrics.alert_latency.observe((now - written).max(0) as f64 / 1000.0);
@@ -147,13 +154,18 @@ impl Status {
     /// Sets the gauges of the entities and open alerts, summed over the lanes.
     pub fn census<'a>(&self, lanes: impl Iterator<Item = &'a Census>) {
         let (mut states, mut open) = (BTreeMap::<&str, u64>::new(), [0i64; 3]);
+        let (mut bytes, mut out) = (0, 0);
         for census in lanes {
+            bytes += census.bytes;
+            out += census.out_of_memory;
             *states.entry("probation").or_default() += census.on_probation;
             for (state, n) in &census.by_state {
                 *states.entry(words::state(*state)).or_default() += n;
             }
             open.iter_mut().zip(census.open).for_each(|(sum, n)| *sum += n as i64);
         }
+        self.metrics.entity_memory.set(bytes as i64);
+        self.metrics.entities_out.set(out as i64);
         for state in STATES {
             self.metrics.entities.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0) as i64);
         }

@@ -1,5 +1,7 @@
 //! A thread with its lanes. It takes work in order; what the lanes want the world to see waits in them for the next cut.
 
+use super::memory::Shares;
+use super::poison::Poison;
 use super::spill::Spill;
 use crate::kafka::consumer::{Backlog, Batch};
 use crate::lane::record::PartitionId;
@@ -7,7 +9,10 @@ use crate::lane::recovery::Report;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{Census, Handled, Lane, Part};
 use crate::metrics::Metrics;
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -35,103 +40,192 @@ pub enum Work {
 
 /// Bytes of effects in a lane above which its records wait for the next cut: the broker may be slower than we are.
 const AHEAD: usize = 32 << 20;
+/// State records between two looks at the memory they take.
+const RESTORED: u32 = 256;
+
+/// What all workers share.
+pub struct Shared {
+    /// Where batches are timed.
+    pub metrics: Arc<Metrics>,
+    /// Memory for all lanes.
+    pub shares: Shares,
+    /// Records that are passed over.
+    pub poison: Poison,
+    /// Told of a lane that is of no more use: half a change of state is no state. It has to begin again.
+    pub lost: Box<dyn Fn(PartitionId) + Send + Sync>,
+}
 
 struct Kept {
     lane: Lane,
     backlog: Backlog,
     spill: Spill,
     waiting: VecDeque<Batch>,
+    /// The record under way.
+    at: i64,
+    /// Records to pass over, and why.
+    poison: BTreeMap<i64, String>,
+    n_restored: u32,
+    disk_is_full: bool,
 }
 
 /// Works until nobody can send any more.
-pub fn run(inbox: &Receiver<Work>, metrics: &Metrics) {
-    let mut lanes: BTreeMap<PartitionId, Kept> = BTreeMap::new();
+pub fn run(inbox: &Receiver<Work>, shared: &Shared) {
+    let mut lanes = Lanes { kept: BTreeMap::new(), shared };
     for work in inbox {
+        lanes.take(work);
+    }
+}
+
+struct Lanes<'a> {
+    kept: BTreeMap<PartitionId, Kept>,
+    shared: &'a Shared,
+}
+
+impl Lanes<'_> {
+    fn take(&mut self, work: Work) {
+        let shared = self.shared;
         match work {
-            Work::Add(lane, backlog) => {
-                let id = lane.id().clone();
-                lanes.insert(id, Kept { lane: *lane, backlog, spill: Spill::default(), waiting: VecDeque::new() });
-            }
+            Work::Add(lane, backlog) => self.add(*lane, backlog),
             Work::Restore(id, key, value) => {
-                if let Some(kept) = lanes.get_mut(&id) {
+                if let Some(kept) = self.kept.get_mut(&id) {
                     kept.lane.restore(&key, value.as_deref());
+                    kept.n_restored += 1;
+                    if kept.n_restored.is_multiple_of(RESTORED) {
+                        kept.share(&shared.shares);
+                    }
                     kept.spill_evicted();
                     kept.backlog.fetch_sub(value.map_or(0, |value| value.len()), Ordering::Relaxed);
                 }
             }
             Work::ReplayFrom(id, metadata, answer) => {
-                if let Some(kept) = lanes.get_mut(&id) {
+                if let Some(kept) = self.kept.get_mut(&id) {
                     // Nobody waits for the answer of a recovery that was given up.
                     let _ = answer.send(kept.lane.replay_from(metadata.as_deref()));
                 }
             }
-            Work::Handle(id, batch) => {
-                if let Some(kept) = lanes.get_mut(&id) {
-                    kept.take(batch, metrics);
-                }
-            }
+            Work::Handle(id, batch) => self.attempt(&id, |kept| {
+                kept.waiting.push_back(batch);
+                kept.catch_up(shared)
+            }),
             Work::Finish(id, answer) => {
-                if let Some(kept) = lanes.get_mut(&id) {
+                if let Some(kept) = self.kept.get_mut(&id) {
                     let _ = answer.send(kept.lane.finish_recovery());
                 }
             }
             Work::Cut { lane, now, all, rules, parts } => {
-                if let Some(kept) = lanes.get_mut(&lane) {
+                if let Some(kept) = self.kept.get_mut(&lane) {
+                    kept.share(&shared.shares);
                     // No replay crosses a change of rules: everything dirty before it gets a snapshot.
                     let part = kept.lane.cut(now, all || !kept.lane.is_under(&rules));
                     // Nobody waits for it any more: then its lanes are about to be dropped.
                     let _ = parts.send(part);
                     kept.lane.set_rulebook(&rules);
-                    kept.catch_up(metrics);
                 }
+                self.attempt(&lane, |kept| kept.catch_up(shared));
             }
             Work::Census(id, answer) => {
-                if let Some(kept) = lanes.get(&id) {
+                if let Some(kept) = self.kept.get(&id) {
                     let _ = answer.send((id, kept.lane.census()));
                 }
             }
-            Work::Drop(ids) => ids.iter().for_each(|id| drop(lanes.remove(id))),
+            Work::Drop(ids) => ids.iter().for_each(|id| self.drop(id)),
         }
+    }
+
+    fn add(&mut self, lane: Lane, backlog: Backlog) {
+        let poison = self.shared.poison.of(lane.id());
+        let id = lane.id().clone();
+        let mut kept = Kept {
+            lane,
+            backlog,
+            spill: Spill::default(),
+            waiting: VecDeque::new(),
+            at: -1,
+            poison,
+            n_restored: 0,
+            disk_is_full: false,
+        };
+        kept.share(&self.shared.shares);
+        self.kept.insert(id, kept);
+    }
+
+    fn drop(&mut self, id: &PartitionId) {
+        self.kept.remove(id);
+        self.shared.shares.release(id);
+    }
+
+    /// Lets a lane handle records. If it panics, or its disk fails, it is of no more use; the others are.
+    fn attempt(&mut self, id: &PartitionId, handle: impl FnOnce(&mut Kept) -> io::Result<()>) {
+        let Some(kept) = self.kept.get_mut(id) else { return };
+        match catch_unwind(AssertUnwindSafe(|| handle(kept))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(lane = %id, %error, "an entity that left memory cannot be read back: its lane begins again");
+            }
+            Err(panic) => {
+                let (offset, what) = (kept.at, message_of(&*panic));
+                let times = self.shared.poison.note(id, offset, &what);
+                self.shared.metrics.lane_panics.inc();
+                tracing::error!(lane = %id, offset, times, what, "a record made its lane panic, which is a bug of offkey: the lane begins again, and the second time without that record");
+            }
+        }
+        self.drop(id);
+        (self.shared.lost)(id.clone());
     }
 }
 
 impl Kept {
-    /// Handles a batch, or lets it wait: its bytes stay in the backlog, which pauses the partition in the end.
-    fn take(&mut self, batch: Batch, metrics: &Metrics) {
-        self.waiting.push_back(batch);
-        self.catch_up(metrics);
-    }
-
-    fn catch_up(&mut self, metrics: &Metrics) {
+    fn catch_up(&mut self, shared: &Shared) -> io::Result<()> {
+        // Batches wait: their bytes stay in the backlog, which pauses the partition in the end.
         while self.lane.pending_bytes() < AHEAD
             && let Some(batch) = self.waiting.pop_front()
         {
             let started = Instant::now();
-            self.handle(&batch);
+            self.handle(&batch)?;
             let n = batch.iter().count().max(1);
-            metrics.handling_seconds.observe(started.elapsed().as_secs_f64() / n as f64);
+            shared.metrics.handling_seconds.observe(started.elapsed().as_secs_f64() / n as f64);
+            self.share(&shared.shares);
         }
+        Ok(())
     }
 
-    fn handle(&mut self, batch: &Batch) {
+    fn handle(&mut self, batch: &Batch) -> io::Result<()> {
         for record in batch.iter() {
+            self.at = record.offset;
+            if let Some(what) = self.poison.get(&record.offset) {
+                self.lane.pass_over(&record, what);
+                continue;
+            }
             while let Handled::Cold(entity) = self.lane.handle(&record) {
-                let bytes = self.spill.take(&entity).unwrap_or_else(|error| {
-                    tracing::error!(%error, entity, "an entity that left memory cannot be read back; it starts anew");
-                    None
-                });
+                let bytes = self.spill.take(&entity)?;
                 self.lane.revive(&entity, bytes.as_deref(), record.offset);
             }
             self.spill_evicted();
+            crate::failpoint::panic_on(record.key);
         }
         self.backlog.fetch_sub(batch.size(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells what the lane holds, and lets it hold its share.
+    fn share(&mut self, shares: &Shares) {
+        self.lane.set_memory(shares.allot(self.lane.id(), self.lane.memory()));
+        self.spill_evicted();
     }
 
     fn spill_evicted(&mut self) {
         for (entity, bytes) in self.lane.take_evicted() {
-            if let Err(error) = self.spill.put(&entity, &bytes) {
-                tracing::error!(%error, entity, "an entity that leaves memory cannot be kept; it starts anew when it returns");
+            let result = self.spill.put(&entity, &bytes);
+            let was_full = std::mem::replace(&mut self.disk_is_full, result.is_err());
+            if let (Err(error), false) = (result, was_full) {
+                tracing::error!(%error, lane = %self.lane.id(), folder = %std::env::temp_dir().display(), "the disk does not take entities that leave memory: their snapshots stay in it");
             }
         }
     }
+}
+
+/// What a panic says.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
 }

@@ -119,8 +119,8 @@ pub enum Event {
 
 /// How records leave the poller, and what it tells.
 pub struct Outlets<'a> {
-    /// A batch of a partition.
-    pub batch: &'a mut dyn FnMut(&PartitionId, Batch),
+    /// A batch of a partition, and the backlog that it was added to: which of the lanes that the partition had it is for.
+    pub batch: &'a mut dyn FnMut(&PartitionId, &Backlog, Batch),
     /// An event.
     pub event: &'a mut dyn FnMut(Event),
     /// It has polled: for the metric, and for liveness.
@@ -338,7 +338,7 @@ impl Lane {
         if !self.batch.is_empty() {
             let batch = std::mem::take(&mut self.batch);
             self.backlog.fetch_add(batch.size(), Ordering::Relaxed);
-            (outlets.batch)(id, batch);
+            (outlets.batch)(id, &self.backlog, batch);
         }
     }
 }

@@ -63,3 +63,45 @@ impl Class {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn who_was_used_least_recently_comes_up_first(steps in prop::collection::vec((0u32..12, 0u8..6), 1..300)) {
+            let mut class = Class::default();
+            // Time of the last use and of the entry in the queue, of those who are there.
+            let mut there: Vec<Option<(i64, i64)>> = vec![None; 12];
+            for (now, (place, step)) in (0i64..).zip(steps) {
+                match (&mut there[place as usize], step) {
+                    (Some((used, _)), 0..4) => *used = now,
+                    (none @ None, 0..4) => {
+                        *none = Some((now, now));
+                        class.enter(place, now, 10);
+                    }
+                    (some @ Some(_), 4) => {
+                        *some = None;
+                        class.leave(10);
+                        class.tidy(|time, place| there[place as usize].is_some_and(|(_, queued)| queued == time));
+                    }
+                    (None, 4) => {}
+                    _ => {
+                        let oldest = (0u32..).zip(&there).filter_map(|(place, at)| Some((at.as_ref()?.0, place))).min();
+                        let found = class.least_recent(|place, requeued| {
+                            let (used, queued) = there[place as usize].as_mut()?;
+                            *queued = requeued.unwrap_or(*queued);
+                            Some(Turn { used: *used, queued: *queued })
+                        });
+                        prop_assert_eq!(found, oldest.map(|(_, place)| place));
+                    }
+                }
+                let n = there.iter().flatten().count();
+                prop_assert_eq!((class.n, class.bytes), (n, 10 * n));
+                prop_assert!(class.queue.len() <= 2 * n + 64 + 12);
+            }
+        }
+    }
+}

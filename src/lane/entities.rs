@@ -17,24 +17,29 @@ pub struct Place(u32);
 /// change of one, can change what is scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// Entities with a detector; as many again may be on probation.
+    /// Entities with a detector.
     pub entities: usize,
+    /// Entities on probation.
+    pub probation: usize,
     /// Bytes of them all; an eighth of the limit is for those on probation.
     pub bytes: usize,
 }
 
 impl Memory {
-    const fn of_probation(self) -> Self {
-        Self { entities: self.entities, bytes: self.bytes / 8 }
+    /// So many entities with a detector, as many again on probation, and so many bytes for all of them.
+    #[must_use]
+    pub const fn of(entities: usize, bytes: usize) -> Self {
+        Self { entities, probation: entities, bytes }
     }
 
-    const fn of_trained(self) -> Self {
-        Self { entities: self.entities, bytes: self.bytes - self.bytes / 8 }
+    /// Are there too many on probation? One may stay whatever it takes.
+    fn is_passed_on_probation(self, class: &Class) -> bool {
+        class.n > 1 && (class.n > self.probation || class.bytes > self.bytes / 8)
     }
 
-    /// One may stay whatever it takes.
-    fn are_passed_by(self, class: &Class) -> bool {
-        class.n > 1 && (class.n > self.entities || class.bytes > self.bytes)
+    /// Too many with a detector?
+    fn is_passed(self, class: &Class) -> bool {
+        class.n > 1 && (class.n > self.entities || class.bytes > self.bytes - self.bytes / 8)
     }
 }
 
@@ -139,7 +144,7 @@ impl Entities {
         self.insert(entity, used);
     }
 
-    /// Another of the same hash left, or what this one left with is lost: it begins anew.
+    /// A new one, though another whose name has the same hash is out of memory.
     pub fn begin_anew(&mut self, name: &str, used: i64) {
         self.put(Entity::new(name), used);
     }
@@ -267,9 +272,9 @@ impl Entities {
     /// Who has to leave, one by one: who was used least recently of those on probation, or of those with a detector. Neither
     /// class makes room for the other.
     pub fn pop_over_limits(&mut self) -> Option<Entity> {
-        let trained = if self.limits.of_probation().are_passed_by(&self.probation) {
+        let trained = if self.limits.is_passed_on_probation(&self.probation) {
             false
-        } else if self.limits.of_trained().are_passed_by(&self.trained) {
+        } else if self.limits.is_passed(&self.trained) {
             true
         } else {
             return None;
@@ -373,9 +378,10 @@ impl Entities {
         Census { out_of_memory: self.cold.len() as u64, bytes, ..self.census.clone() }
     }
 
-    /// Entities with a detector, and bytes of all.
+    /// What they take.
     pub fn usage(&self) -> Memory {
-        Memory { entities: self.trained.n, bytes: self.probation.bytes + self.trained.bytes }
+        let bytes = self.probation.bytes + self.trained.bytes;
+        Memory { entities: self.trained.n, probation: self.probation.n, bytes }
     }
 
     /// Those in memory.

@@ -12,9 +12,11 @@ pub mod intake;
 pub mod record;
 pub mod recovery;
 pub mod rulebook;
+pub mod size;
 pub mod tally;
 
 pub use census::Census;
+pub use cold::hash as name_hash;
 pub use entities::Memory;
 
 use crate::detector::row::EventTime;
@@ -55,7 +57,7 @@ pub struct Settings {
     pub scores: bool,
     /// Rows before an entity is given a detector.
     pub probation_rows: usize,
-    /// Entities with a detector in memory at most, until [`Lane::set_memory`] says otherwise.
+    /// Entities in memory at most, until [`Lane::set_memory`] says otherwise; see [`Memory::of`].
     pub max_entities: usize,
     /// Bytes of an alert's JSON at most.
     pub max_alert: usize,
@@ -122,7 +124,7 @@ impl Lane {
             decoded: Decoded::default(),
             values: Vec::new(),
             scratch: Scratch::default(),
-            entities: Entities::new(Memory { entities: settings.max_entities, bytes: usize::MAX }),
+            entities: Entities::new(Memory::of(settings.max_entities, usize::MAX)),
             recovery: Some(Recovery::default()),
             next_offset: live_from,
             reported_offset: live_from,
@@ -164,6 +166,20 @@ impl Lane {
             Err(rejected) if live => self.reject(record, &rejected),
             Err(_) => {}
         }
+        self.pass(record, live);
+        Handled::Done
+    }
+
+    /// Takes a record that made a lane panic before: it is a dead letter, and nothing else ever sees it, in a replay neither.
+    pub fn pass_over(&mut self, record: &Record<'_>, why: &str) {
+        let live = record.offset >= self.live_from;
+        if live {
+            self.reject(record, &Rejection::Panic.because(format!("offkey panicked twice at this record: {why}")));
+        }
+        self.pass(record, live);
+    }
+
+    fn pass(&mut self, record: &Record<'_>, live: bool) {
         if live {
             self.pending.tally.consumed += 1;
         } else {
@@ -171,7 +187,6 @@ impl Lane {
         }
         self.next_offset = self.next_offset.max(record.offset + 1);
         self.newest_ms = record.timestamp_ms.or(self.newest_ms);
-        Handled::Done
     }
 
     fn take_row(&mut self, record: &Record<'_>, live: bool) {
@@ -258,10 +273,14 @@ impl Lane {
         }
     }
 
-    /// Brings an entity back from the bytes it left with. `None`: they are not to be had, and it begins anew.
+    /// Brings an entity back from the bytes it left with; what cannot be read of them begins anew. `None`: it never left, but
+    /// another whose name has the same hash.
     pub fn revive(&mut self, name: &str, value: Option<&[u8]>, now_offset: i64) {
-        match value.and_then(|value| self.read_snapshot(name, value).ok()) {
-            Some(entity) => self.entities.bring_back(entity, now_offset),
+        match value {
+            Some(value) => {
+                let entity = self.read_snapshot(name, value).unwrap_or_else(|_| Entity::new(name));
+                self.entities.bring_back(entity, now_offset);
+            }
             None => self.entities.begin_anew(name, now_offset),
         }
         self.pending.tally.returns += 1;
