@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod failure;
 pub mod producer;
 pub mod restorer;
+mod sizes;
 pub mod topics;
 
 use crate::config::Properties;

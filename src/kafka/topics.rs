@@ -3,6 +3,7 @@
 use super::client::{CountError, PlainContext};
 use super::client_config;
 use super::failure::Failure;
+use super::sizes::{self, Fit, Limits};
 use crate::config::Config;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -94,10 +95,15 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     }
     let client =
         config.kafka.producer.get("message.max.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(CLIENT_LIMIT);
-    let limit_of = |settings: &BTreeMap<String, String>| {
-        let limit = settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT);
-        limit.min(client)
+    let topic_limit = |settings: &BTreeMap<String, String>| {
+        settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT)
     };
+    let limit_of = |settings: &BTreeMap<String, String>| topic_limit(settings).min(client);
+    match sizes::fit(config, &Limits { topic: topic_limit(&state_config), client, frame: FRAME }) {
+        Fit::Fits => {}
+        Fit::Unless(text) => tracing::warn!("{text}"),
+        Fit::TooLarge(text) => return Err(Failure::Fatal(text)),
+    }
     let mut limits = BTreeMap::from([(state.as_str(), limit_of(&state_config))]);
     for topic in outputs.into_iter().flatten() {
         let limit = limit_of(&describe(&admin, topic).await?);
