@@ -1,5 +1,7 @@
 //! A row costs no allocation once an entity is warm, as long as it causes no transition.
 
+mod counting;
+
 use offkey::config::Config;
 use offkey::detector::row::{EventTime, Row};
 use offkey::detector::rules::Rules;
@@ -10,33 +12,7 @@ use offkey::lane::align;
 use offkey::lane::entity::{Entity, Surroundings};
 use offkey::lane::intake::Measured;
 use offkey::wire::channels::{ChannelId, Channels, Lookup, Selection};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it is; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending has no counter any more.
-        let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const WARMUP: usize = 400;
 
@@ -59,9 +35,9 @@ fn feed(detector: &mut Detector, rows: std::ops::Range<usize>, scratch: &mut Scr
             values[channel] = f32::NAN;
         }
         let at = EventTime::from_millis(1_700_000_000_000 + 1_000 * row as i64);
-        let before = ALLOCATIONS.get();
+        let before = counting::allocations();
         let outcome = detector.step(&Row { at, offset: row as i64, values: &values }, &rules, scratch);
-        let allocated = ALLOCATIONS.get() - before;
+        let allocated = counting::allocations() - before;
         if row > WARMUP + 16 && outcome.alerts.is_empty() {
             assert_eq!(allocated, 0, "row {row}: {outcome:?}");
         }
@@ -74,7 +50,7 @@ fn a_warm_row_allocates_nothing() {
         let (mut detector, mut scratch) = (entity(channels), Scratch::default());
         feed(&mut detector, 0..3 * WARMUP, &mut scratch);
         assert!(detector.is_fitted());
-        assert!(ALLOCATIONS.get() > 0, "the warm-up allocates");
+        assert!(counting::allocations() > 0, "the warm-up allocates");
     }
 }
 
