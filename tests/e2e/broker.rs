@@ -146,6 +146,15 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
     wait_for("a topic", 60, || create_topic_on(bootstrap, name, partitions, 1));
 }
 
+/// The same with settings of its own.
+pub fn create_topic_with(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let (admin, runtime) = admin(bootstrap);
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+    let created = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
+}
+
 /// The same on so many nodes, if there are as many now.
 pub fn create_topic_on(bootstrap: &str, name: &str, partitions: i32, nodes: i32) -> Option<()> {
     let (admin, runtime) = admin(bootstrap);

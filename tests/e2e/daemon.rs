@@ -166,6 +166,13 @@ impl Daemon {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// Bytes of memory that it has (resident).
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    }
+
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()
     }

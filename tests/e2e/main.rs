@@ -13,6 +13,7 @@ mod endtxn;
 mod failpoints;
 mod faults;
 mod fleet;
+mod flood;
 mod group;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -23,6 +24,7 @@ mod recovery;
 mod reorder;
 mod restart;
 mod signals;
+mod sizes;
 mod straight_line;
 mod topic;
 

@@ -1,6 +1,6 @@
 //! Bad records go to the dead-letter topic with a reason, are counted, and nothing else stops.
 
-use crate::broker::{create_topic, shared};
+use crate::broker::{create_topic, create_topic_with, shared};
 use crate::daemon::{Setup, unique};
 use crate::fleet::Fleet;
 use crate::topic::{Writer, read_all};
@@ -35,7 +35,7 @@ fn poison_is_dead_lettered_and_good_rows_do_not_notice() {
     let bootstrap = shared();
     let (clean, dirty) = (unique("clean"), unique("dirty"));
     create_topic(bootstrap, &clean, 1);
-    create_topic_for_large_records(bootstrap, &dirty);
+    create_topic_with(bootstrap, &dirty, 1, &[("max.message.bytes", "20000000")]);
     let mut fleet = Fleet::new(5, 2);
     let (clean_writer, dirty_writer) = (Writer::to(bootstrap, &clean), Writer::to(bootstrap, &dirty));
     let mut bad = bad_records().into_iter().cycle();
@@ -89,13 +89,4 @@ fn poison_is_dead_lettered_and_good_rows_do_not_notice() {
     };
     assert_eq!(scores(&without).len(), 2_600);
     assert!(scores(&without) == scores(&with), "good rows' scores differ");
-}
-
-fn create_topic_for_large_records(bootstrap: &str, name: &str) {
-    use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-    let admin: AdminClient<rdkafka::client::DefaultClientContext> =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
-    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "20000000");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
 }
