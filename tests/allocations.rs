@@ -113,12 +113,12 @@ fn a_row_that_waited_allocates_nothing_either() {
             };
             let record = Measured { at, offset: record as i64, measurements: &measurements };
             let mut is_quiet = true;
-            let before = ALLOCATIONS.get();
+            let before = counting::allocations();
             entity.take_record(&record, &align, &mut around, |_, outcome| {
                 n_rows += 1;
                 is_quiet &= outcome.alerts.is_empty();
             });
-            let allocated = ALLOCATIONS.get() - before;
+            let allocated = counting::allocations() - before;
             if n_rows > WARMUP + 16 && is_quiet {
                 assert_eq!(allocated, 0, "{align:?} at {record:?}");
             }
