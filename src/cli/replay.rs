@@ -22,6 +22,10 @@ pub(super) struct Args {
     /// Column with the time of the row: RFC 3339, with or without zone; seconds to nanoseconds since 1970; or steps 0, 1, 2 ...
     #[arg(long, default_value = "timestamp")]
     time_column: String,
+    /// How far apart rows are, where the time column counts steps: 1m. Without it nothing is told by the day, and a configuration
+    /// that asks for time (`[warmup] duration`, `[threshold] budget`) is refused.
+    #[arg(long, value_name = "DURATION", value_parser = step)]
+    step: Option<i64>,
     /// Column with the label. Never an input; with it the figures are printed.
     #[arg(long, default_value = "label")]
     label_column: String,
@@ -65,9 +69,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         writeln!(scores, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state")
             .map_err(|error| outside(path, &error))?;
     }
+    let columns = csv::Columns { time: &args.time_column, label: &args.label_column, step: args.step };
     let (mut total, mut all) = (Figures::default(), Vec::new());
     for file in &args.files {
-        let table = csv::read(file, &args.time_column, &args.label_column).map_err(Failed::outside)?;
+        let table = csv::read(file, columns).map_err(Failed::outside)?;
+        if table.clock && args.step.is_some() {
+            let (file, column) = (file.display(), &args.time_column);
+            return Err(Failed::outside(format!(
+                "{file}: `{column}` is a clock: --step is for files whose time counts steps"
+            )));
+        }
         let entity = args.entity.clone().unwrap_or_else(|| stem(file));
         let request = Request {
             config: &config,
@@ -140,7 +151,7 @@ fn figures(table: &Table, labels: &[bool], replayed: &Replayed) -> Figures {
         |outcome: &crate::detector::Outcome| outcome.alerts.iter().any(|alert| alert.transition == Transition::Opened);
     let raised: Vec<usize> =
         replayed.outcomes.iter().enumerate().filter(|(_, outcome)| raises(outcome)).map(|(row, _)| row).collect();
-    Figures::of(labels, &open, &raised, &table.times, scored_from)
+    Figures::of(labels, &open, &raised, table.timed.then_some(&table.times[..]), scored_from)
 }
 
 fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std::io::Result<()> {
@@ -159,6 +170,15 @@ fn create(path: &Path) -> Result<BufWriter<File>, Failed> {
 
 fn outside(path: &Path, error: &std::io::Error) -> Failed {
     Failed::outside(format!("{}: {error}", path.display()))
+}
+
+/// In microseconds.
+fn step(text: &str) -> Result<i64, String> {
+    let step = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match i64::try_from(step.as_micros()) {
+        Ok(micros) if micros > 0 => Ok(micros),
+        Ok(_) | Err(_) => Err("a step is longer than nothing, and not for ever".to_owned()),
+    }
 }
 
 /// `pump.csv.gz` is `pump`.

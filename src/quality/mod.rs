@@ -94,8 +94,12 @@ pub fn measure(
     Ok(measured)
 }
 
+fn columns(series: &Series) -> csv::Columns<'static> {
+    csv::Columns { time: "timestamp", label: "label", step: Some((series.step_seconds * 1e6) as i64) }
+}
+
 fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::Windows) -> Result<Measured, String> {
-    let table = csv::read(&folder.join(&series.file), "timestamp", "label")?;
+    let table = csv::read(&folder.join(&series.file), columns(series))?;
     let labels = table.labels.clone().ok_or_else(|| format!("{} has no labels", series.file.display()))?;
     let request = Request {
         config,
@@ -122,7 +126,7 @@ fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::W
         .collect();
     Ok(Measured {
         vus,
-        figures: Figures::of(&labels, &open, &raised, &table.times, from),
+        figures: Figures::of(&labels, &open, &raised, Some(&table.times), from),
         days: (table.n_rows() - from) as f64 * series.step_seconds / 86_400.0,
         nab: (series.dataset == "nab").then(|| nab::points(&table, &raised, windows.of(&series.series))),
         series: series.clone(),

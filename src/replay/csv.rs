@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Integers below this are steps, not times: no telemetry is from before 1973.
 const STEPS: i64 = 100_000_000;
+/// What a step is taken for as long as nobody says, in microseconds.
+const SECOND: i64 = 1_000_000;
 
 /// A table of one entity.
 pub struct Table {
@@ -24,6 +26,9 @@ pub struct Table {
     pub labels: Option<Vec<bool>>,
     /// The times are of a clock, and not steps.
     pub clock: bool,
+    /// How far apart rows are is known: by a clock, or by a step that was given. Else a step is taken for a second, and nothing
+    /// may be told by the day.
+    pub timed: bool,
 }
 
 impl Table {
@@ -34,19 +39,30 @@ impl Table {
     }
 }
 
-/// Reads a file. `time` and `label` name columns; without a column of the label's name there are no labels.
+/// Which columns are what.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    /// The row's time.
+    pub time: &'a str,
+    /// The row's label; without such a column there are no labels.
+    pub label: &'a str,
+    /// How long a step is, in microseconds, where the time is no clock; `None`: not known.
+    pub step: Option<i64>,
+}
+
+/// Reads a file.
 ///
 /// # Errors
 /// What is wrong, with the line.
-pub fn read(path: &Path, time: &str, label: &str) -> Result<Table, String> {
+pub fn read(path: &Path, columns: Columns<'_>) -> Result<Table, String> {
     let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let file = File::open(path).map_err(|error| fault(&error))?;
     let gzipped = path.extension().is_some_and(|extension| extension == "gz");
     let bytes: Box<dyn Read> = if gzipped { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
-    read_from(bytes, time, label).map_err(|error| fault(&error))
+    read_from(bytes, columns).map_err(|error| fault(&error))
 }
 
-fn read_from(bytes: impl Read, time: &str, label: &str) -> Result<Table, String> {
+fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Result<Table, String> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     let position = |name: &str| header.iter().position(|column| column == name);
@@ -64,6 +80,7 @@ fn read_from(bytes: impl Read, time: &str, label: &str) -> Result<Table, String>
         values: Vec::new(),
         labels: label_at.map(|_| Vec::new()),
         clock: true,
+        timed: true,
     };
     for (row, record) in reader.records().enumerate() {
         let line = row + 2;
@@ -71,8 +88,10 @@ fn read_from(bytes: impl Read, time: &str, label: &str) -> Result<Table, String>
         let text = record[time_at].trim();
         if row == 0 {
             table.clock = text.parse::<f64>().map_or(true, |number| number >= STEPS as f64);
+            table.timed = table.clock || step.is_some();
         }
-        let at = time_of(text, table.clock).ok_or_else(|| format!("line {line}: `{text}` is no time"))?;
+        let at = time_of(text, (!table.clock).then_some(step.unwrap_or(SECOND)))
+            .ok_or_else(|| format!("line {line}: `{text}` is no time"))?;
         table.times.push(at);
         table.time_texts.push(text.to_owned());
         for column in &columns {
@@ -99,13 +118,16 @@ fn value_of(text: &str) -> Option<f32> {
     number(text.parse().ok()?)
 }
 
-fn time_of(text: &str, clock: bool) -> Option<EventTime> {
+/// `step`: the length of a step in microseconds, if the time is one.
+fn time_of(text: &str, step: Option<i64>) -> Option<EventTime> {
     if let Ok(number) = text.parse::<i64>() {
-        return if clock {
-            Unit::Auto.of_integer(number)
-        } else {
-            Some(EventTime::from_micros(number.checked_mul(1_000_000)?))
+        return match step {
+            None => Unit::Auto.of_integer(number),
+            Some(step) => Some(EventTime::from_micros(number.checked_mul(step)?)),
         };
+    }
+    if let (Some(step), Ok(number)) = (step, text.parse::<f64>()) {
+        return number.is_finite().then(|| EventTime::from_micros((number * step as f64) as i64));
     }
     if let Ok(seconds) = text.parse::<f64>() {
         return Unit::Auto.of_float(seconds);
@@ -122,8 +144,7 @@ mod tests {
     fn a_table_with_gaps_and_labels() {
         let table = read_from(
             "timestamp,b,a,label\n2024-01-01 00:00:00,1.5,,0\n2024-01-01T00:00:01Z,2,3e2,1\n".as_bytes(),
-            "timestamp",
-            "label",
+            columns("timestamp"),
         )
         .unwrap();
         assert_eq!(table.channels, ["b", "a"]);
@@ -135,15 +156,26 @@ mod tests {
         assert!(table.clock);
     }
 
+    fn columns(time: &str) -> Columns<'_> {
+        Columns { time, label: "label", step: None }
+    }
+
     #[test]
-    fn steps_are_no_clock() {
-        assert!(!read_from("t,x\n0,1\n1,2\n".as_bytes(), "t", "label").unwrap().clock);
-        assert!(read_from("t,x\n1700000000,1\n".as_bytes(), "t", "label").unwrap().clock);
+    fn steps_are_no_clock_and_tell_of_no_day_until_they_are_given_a_length() {
+        let steps = "t,x\n0,1\n2,2\n2.5,2\n";
+        let table = read_from(steps.as_bytes(), columns("t")).unwrap();
+        assert!(!table.clock && !table.timed);
+        let minutes = Columns { step: Some(60_000_000), ..columns("t") };
+        let table = read_from(steps.as_bytes(), minutes).unwrap();
+        assert!(!table.clock && table.timed);
+        assert_eq!(table.times.iter().map(|at| at.micros()).collect::<Vec<_>>(), [0, 120_000_000, 150_000_000]);
+        let table = read_from("t,x\n1700000000,1\n".as_bytes(), columns("t")).unwrap();
+        assert!(table.clock && table.timed);
     }
 
     #[test]
     fn what_is_no_number_is_told_with_its_line() {
-        let told = read_from("t,x\n0,1\n1,abc\n".as_bytes(), "t", "label").err().unwrap();
+        let told = read_from("t,x\n0,1\n1,abc\n".as_bytes(), columns("t")).err().unwrap();
         assert!(told.contains("line 3") && told.contains("abc"), "{told}");
     }
 }

@@ -23,13 +23,22 @@ pub struct Figures {
     pub right: u64,
     delay_rows: u64,
     days: f64,
+    /// Of one series it is not known how far apart its rows are: nothing is told by the day.
+    untimed: bool,
 }
 
 impl Figures {
-    /// Of rows from `scored_from` on. `raised`: the rows on which an alert was raised; `open`: one flag a row.
+    /// Of rows from `scored_from` on. `raised`: the rows on which an alert was raised; `open`: one flag a row;
+    /// `times`: of the rows, if it is known how far apart they are.
     #[must_use]
-    pub fn of(labels: &[bool], open: &[bool], raised: &[usize], times: &[EventTime], scored_from: usize) -> Self {
-        let mut figures = Self::default();
+    pub fn of(
+        labels: &[bool],
+        open: &[bool],
+        raised: &[usize],
+        times: Option<&[EventTime]>,
+        scored_from: usize,
+    ) -> Self {
+        let mut figures = Self { untimed: times.is_none(), ..Self::default() };
         for (label, open) in labels.iter().zip(open).skip(scored_from) {
             match (label, open) {
                 (true, true) => figures.true_positives += 1,
@@ -50,7 +59,9 @@ impl Figures {
         }
         let inside = |row: &&usize| segments.iter().any(|(from, to)| (*from..=to + SLACK).contains(*row));
         figures.right = raised.iter().filter(inside).count() as u64;
-        if let (Some(first), Some(last)) = (times.get(scored_from), times.last()) {
+        if let Some(times) = times
+            && let (Some(first), Some(last)) = (times.get(scored_from), times.last())
+        {
             figures.days = last.micros().saturating_sub(first.micros()) as f64 / 86_400e6;
         }
         figures
@@ -68,6 +79,7 @@ impl Figures {
         self.right += other.right;
         self.delay_rows += other.delay_rows;
         self.days += other.days;
+        self.untimed |= other.untimed;
     }
 
     /// Share of the flagged rows that are labelled.
@@ -106,10 +118,14 @@ impl Figures {
         share(self.right, self.raised)
     }
 
-    /// Alerts a day and series.
+    /// Alerts a day and series; `None`: how long a day is in rows is not known.
     #[must_use]
-    pub fn alerts_a_day(&self) -> f64 {
-        if self.days > 0.0 { self.raised as f64 / self.days } else { 0.0 }
+    pub fn alerts_a_day(&self) -> Option<f64> {
+        (self.days > 0.0 && !self.untimed).then(|| self.raised as f64 / self.days)
+    }
+
+    fn n_rows(&self) -> u64 {
+        self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
     }
 }
 
@@ -126,13 +142,13 @@ impl fmt::Display for Figures {
         let delay = share(self.delay_rows, self.found);
         write!(
             f,
-            "events   found {} of {}  mean delay {delay:.1} rows  alerts {} ({} in an event), {:.2} a day",
-            self.found,
-            self.events,
-            self.raised,
-            self.right,
-            self.alerts_a_day()
-        )
+            "events   found {} of {}  mean delay {delay:.1} rows  alerts {} ({} in an event), ",
+            self.found, self.events, self.raised, self.right,
+        )?;
+        match self.alerts_a_day() {
+            Some(alerts) => write!(f, "{alerts:.2} a day"),
+            None => write!(f, "{:.2} per 1,000 rows", 1000.0 * share(self.raised, self.n_rows())),
+        }
     }
 }
 
@@ -161,9 +177,23 @@ mod tests {
         let labels = [false, false, true, true, false, false, true, false];
         let open = [false, true, true, false, false, false, false, false];
         let times: Vec<EventTime> = (0..8).map(|day| EventTime::from_micros(day * 86_400_000_000)).collect();
-        let figures = Figures::of(&labels, &open, &[1, 3], &times, 0);
+        let figures = Figures::of(&labels, &open, &[1, 3], Some(&times), 0);
         assert_eq!((figures.events, figures.found, figures.raised, figures.right), (2, 1, 2, 1));
         assert_eq!((figures.precision(), figures.recall()), (0.5, 1.0 / 3.0));
-        assert!((figures.alerts_a_day() - 2.0 / 7.0).abs() < 1e-9);
+        assert!((figures.alerts_a_day().unwrap() - 2.0 / 7.0).abs() < 1e-9);
+        assert!(figures.to_string().ends_with("0.29 a day"), "{figures}");
+    }
+
+    #[test]
+    fn what_has_no_clock_tells_of_no_day() {
+        let (labels, open) = ([false; 500], [false; 500]);
+        let steps = Figures::of(&labels, &open, &[400], None, 0);
+        assert_eq!(steps.alerts_a_day(), None);
+        assert!(steps.to_string().ends_with("2.00 per 1,000 rows"), "{steps}");
+        let times: Vec<EventTime> = (0..500).map(|hour| EventTime::from_micros(hour * 3_600_000_000)).collect();
+        let mut both = Figures::of(&labels, &open, &[400], Some(&times), 0);
+        assert!(both.alerts_a_day().is_some());
+        both.add(&steps);
+        assert!(both.to_string().ends_with("2.00 per 1,000 rows"), "{both}");
     }
 }

@@ -7,6 +7,9 @@ pub mod report;
 mod told;
 
 use crate::config::Config;
+use crate::detector::schema::Schema;
+use crate::detector::threshold;
+use crate::detector::warmup::Length;
 use crate::detector::{Outcome, Scratch, Settings};
 use crate::lane::align::{Aligner, Late};
 use crate::lane::entity::{Entity, State, Surroundings};
@@ -48,13 +51,16 @@ pub struct Request<'a> {
 /// Replays a table. `progress` is told after every row.
 ///
 /// # Errors
-/// The state to begin with is of no use.
+/// The state to begin with is of no use, or the configuration asks for time where the rows have none.
 pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usize)) -> Result<Replayed, String> {
     let config = request.config;
     let mut settings = Settings::clone(&config.detector);
     settings.clock = table.clock;
     if let Some(rows) = request.warmup_rows {
-        settings.warmup = crate::detector::warmup::Length::Rows(rows);
+        settings.warmup = Length::Rows(rows);
+    }
+    if !table.timed {
+        refuse_time(&settings, config, request.entity)?;
     }
     let settings = Arc::new(settings);
     let mut channels = Channels::new(Selection::all());
@@ -119,6 +125,23 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
     entity.take_rest(&align, &mut around, |entity, outcome| tell(&mut told, entity, outcome));
     let outcomes = told.by_row();
     Ok(Replayed { outcomes, alerts, entity, channels, settings })
+}
+
+/// Rows of unknown distance: nothing that is said by the day has a meaning.
+fn refuse_time(settings: &Settings, config: &Config, entity: &str) -> Result<(), String> {
+    let say = |key: &str| {
+        Err(format!(
+            "{key} needs to know how far apart rows are, and the time column counts steps: say --step, such as --step 1m"
+        ))
+    };
+    if matches!(settings.warmup, Length::Micros(_)) {
+        return say("[warmup] duration");
+    }
+    let threshold = config.rules.rules(entity, &Schema::new(Vec::new())).threshold;
+    if matches!(threshold, threshold::Settings::Budget { .. }) {
+        return say("[threshold] budget");
+    }
+    Ok(())
 }
 
 impl Replayed {
