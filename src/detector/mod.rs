@@ -15,6 +15,7 @@ mod golden;
 pub mod level;
 mod model;
 mod outcome;
+pub mod portrait;
 pub mod quality;
 pub mod row;
 pub mod rules;

@@ -106,6 +106,18 @@ impl Model {
         &self.net
     }
 
+    pub(super) fn scaler(&self) -> &Scaler {
+        &self.scaler
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(super) fn units(&self) -> &[f32; VIEWS] {
+        &self.units
+    }
+
     /// What an alert's evidence is made of.
     pub(super) fn tell<'a>(
         &'a self,

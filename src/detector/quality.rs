@@ -1,6 +1,7 @@
 //! Values outside their valid range: masked before anything sees them, and told of in an alert of their own.
 
-use super::alert::{Cause, ChannelEvidence, Severity, Transition};
+use super::alert::{Cause, ChannelEvidence, Kind, Severity, Transition};
+use super::portrait::OpenAlert;
 use super::row::EventTime;
 use super::rules::ChannelRule;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,19 @@ impl Quality {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// The open alert, for people.
+    #[must_use]
+    pub fn portrait(&self) -> Option<OpenAlert> {
+        self.open.as_ref().map(|open| OpenAlert {
+            kind: Kind::DataQuality,
+            severity: Severity::Warning,
+            onset: open.onset,
+            rows: open.rows,
+            peak_ratio: 0.0,
+            told: open.published,
+        })
     }
 
     /// Severity of the open alert, if the world knows of it.

@@ -7,6 +7,7 @@ pub mod dead_letter;
 pub mod decoder;
 pub mod fields;
 mod json;
+pub mod model_v1;
 pub mod rejection;
 pub mod score_v1;
 pub mod state_record;

@@ -180,6 +180,12 @@ impl Threshold {
         }
     }
 
+    /// What a budget has added to its threshold so far.
+    #[must_use]
+    pub fn correction(&self) -> f64 {
+        self.correction
+    }
+
     pub(super) fn soundness(&self) -> Soundness {
         let Self { moments: Moments { mean, variance, .. }, scores, deviations, spot: _, correction } = self;
         // Of f32 scores, so that neither sums nor the threshold made of them overflow.
