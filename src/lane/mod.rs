@@ -160,7 +160,7 @@ impl Lane {
                 match content {
                     Content::Measurements => self.take_row(record, live),
                     Content::Nothing => {}
-                    Content::Tombstone => self.forget(record, live),
+                    Content::Tombstone => self.end(record, live),
                 }
             }
             Err(rejected) if live => self.reject(record, &rejected),
@@ -329,21 +329,40 @@ impl Lane {
         true
     }
 
-    /// A tombstone: the entity and all that was learned of it are gone, once the rows that came before are judged.
-    fn forget(&mut self, record: &Record<'_>, live: bool) {
+    /// A tombstone: the entity is gone, once the rows that came before are judged.
+    fn end(&mut self, record: &Record<'_>, live: bool) {
         if let Some(place) = self.entities.find(&self.decoded.entity)
-            && record.offset > self.entities.get_mut(place).as_of
+            && record.offset > self.entities.get(place).as_of
         {
             self.judge(place, record, live, Rows::Waiting);
         }
-        self.entities.remove(&self.decoded.entity);
         if live {
-            let key =
-                Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: &self.decoded.entity }
-                    .encode();
-            self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
+            let entity = std::mem::take(&mut self.decoded.entity);
+            self.forget(&entity);
+        } else {
+            self.entities.remove(&self.decoded.entity);
         }
         debug_assert!(record.payload.is_none());
+    }
+
+    /// The entity and all that was learned of it are gone: a tombstone in the input says so, or a person.
+    pub fn forget(&mut self, entity: &str) {
+        self.entities.remove(entity);
+        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity }.encode();
+        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
+    }
+
+    /// Puts a state that was learned elsewhere in an entity's place: it counts as of all records so far, and goes on with the
+    /// next one. To be called between two records of a lane that is restored; the next cut tells the world.
+    ///
+    /// # Errors
+    /// The state is of no use under these settings; nothing is changed.
+    pub fn import(&mut self, entity: &str, value: &[u8]) -> Result<(), recovery::Unusable> {
+        let mut imported = self.read_snapshot(entity, value)?;
+        imported.as_of = self.next_offset - 1;
+        imported.first_dirty = Some(self.next_offset);
+        self.entities.insert(imported, self.next_offset - 1);
+        Ok(())
     }
 
     fn reject(&mut self, record: &Record<'_>, rejected: &Rejected) {

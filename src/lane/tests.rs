@@ -437,3 +437,84 @@ fn a_flood_of_new_keys_evicts_no_detector() {
     assert_eq!(tally.evictions, 0);
     assert!(tally.probation_evictions > 1_000, "{tally:?}");
 }
+
+/// What the world was told of one entity.
+fn of_entity(outputs: &Outputs, entity: &str) -> Vec<Vec<u8>> {
+    let told = outputs.iter().filter(|(_, key, _)| key == entity.as_bytes());
+    told.map(|(_, _, value)| value.clone().unwrap_or_default()).collect()
+}
+
+#[test]
+fn an_imported_state_goes_on_as_where_it_came_from_and_every_recovery_agrees() {
+    let (ours, theirs) = (inputs(1_000, 7), inputs(1_000, 8));
+    let key = Key::Snapshot { topic: "telemetry", partition: 0, entity: "pump-1" }.encode();
+    for cap in [1_000, 1] {
+        let mut world = World::new(0, cap);
+        world.handle(&ours, 0..700);
+        let (mut part, mut next) = (world.cut(0, true), 700);
+        // Until there is something to replay: an alert is in a snapshot at once.
+        while part.replay_offset == next {
+            world.handle(&ours, next..next + 1);
+            next += 1;
+            part = world.cut(0, false);
+        }
+        let mut origin = World::new(0, 1_000);
+        origin.handle(&theirs, 0..next);
+        origin.cut(0, true);
+        let state = origin.states()[&key].clone();
+
+        let (mut command, report) = world.taken_over(&part, &ours);
+        assert!(!report.diverged);
+        command.lane.import("pump-1", &state).unwrap();
+        let part = command.cut(0, true);
+        assert_eq!((part.next_offset, part.replay_offset), (next, next));
+        let (mut live, report) = command.taken_over(&part, &ours);
+        assert!(!report.diverged && report.torn == 0);
+        live.outputs.clear();
+        live.handle(&theirs, next..1_000);
+        let part = live.cut(0, false);
+        let (live, report) = live.taken_over(&part, &theirs);
+        assert!(!report.diverged);
+
+        origin.outputs.clear();
+        origin.handle(&theirs, next..1_000);
+        origin.cut(0, false);
+        let told = of_entity(&live.outputs, "pump-1");
+        assert!(told.len() > 80 && told == of_entity(&origin.outputs, "pump-1"), "cap {cap}, {} told", told.len());
+    }
+}
+
+#[test]
+fn a_state_of_other_settings_is_not_imported_and_changes_nothing() {
+    let inputs = inputs(300, 9);
+    let mut world = World::new(0, 1_000);
+    world.handle(&inputs, 0..300);
+    let part = world.cut(0, true);
+    let mut value = Vec::new();
+    Envelope { kind: Kind::Snapshot, fingerprint: 1, as_of: 5, rows: 5, body: b"x" }.encode(&mut value);
+    assert_eq!(world.lane.import("pump-1", &value), Err(recovery::Unusable::OtherShape));
+    let again = world.cut(0, true);
+    assert_eq!((again.effects.n_outputs(), again.accumulator), (0, part.accumulator));
+}
+
+#[test]
+fn an_entity_that_was_reset_starts_anew_and_the_next_recovery_agrees() {
+    let inputs = inputs(900, 10);
+    for cap in [1_000, 1] {
+        let mut world = World::new(0, cap);
+        world.handle(&inputs, 0..650);
+        let part = world.cut(0, false);
+        let (mut command, _) = world.taken_over(&part, &inputs);
+        command.lane.forget("pump-2");
+        let part = command.cut(0, true);
+        let (mut next, report) = command.taken_over(&part, &inputs);
+        assert!(!report.diverged);
+        let key = Key::Snapshot { topic: "telemetry", partition: 0, entity: "pump-2" }.encode();
+        assert!(!next.states().contains_key(&key));
+        next.outputs.clear();
+        next.handle(&inputs, 650..690);
+        next.cut(0, true);
+        let first = String::from_utf8(of_entity(&next.outputs, "pump-2").remove(0)).unwrap();
+        assert!(first.contains("warming"), "{first}");
+    }
+}
