@@ -259,6 +259,23 @@ impl Kafka {
         format!("offkey-{}-{}", self.group, self.instance)
     }
 
+    /// The same cluster and group for a command that works in the daemon's place for a moment: a member without a place of its
+    /// own, which leaves when it is done, and under a name that no instance can have.
+    #[must_use]
+    pub fn for_command(&self, command: &str) -> Self {
+        let mut kafka = self.clone();
+        kafka.instance = format!(":{command}");
+        kafka.consumer.0.remove("group.instance.id");
+        let id = kafka.client_id();
+        for properties in [&mut kafka.consumer, &mut kafka.producer, &mut kafka.restorer] {
+            properties.set("client.id", id.as_str());
+        }
+        if kafka.delivery == Delivery::ExactlyOnce {
+            kafka.producer.set("transactional.id", id);
+        }
+        kafka
+    }
+
     /// Changes with every property, secrets included, and tells none.
     pub(super) fn secret_fingerprint(&self) -> u64 {
         let mut hash = Sha256::new();

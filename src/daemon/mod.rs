@@ -11,6 +11,7 @@
 //! | signals, reload (tokio) | SIGTERM, SIGINT, SIGHUP, the config file | with the daemon |
 
 pub mod committer;
+pub mod maintenance;
 mod memory;
 mod observer;
 mod poison;

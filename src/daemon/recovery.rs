@@ -14,6 +14,7 @@ use crate::lane::record::PartitionId;
 use crate::wire::state_record::{Barrier, Envelope, Key};
 use rdkafka::Message as _;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -97,7 +98,16 @@ fn recover(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let restorer = Restorer::new(&config.kafka, count_error)?;
-    read_state(job, config, &restorer, workers)?;
+    let lane = &job.start.lane;
+    let state = PartitionId { topic: config.state.topic.as_str().into(), partition: lane.partition };
+    let cancelled = || job.cancelled.load(Ordering::SeqCst);
+    let restore = |key: &[u8], value: Option<&[u8]>| {
+        job.wait_for_room();
+        let value = value.map(<[u8]>::to_vec);
+        job.backlog.fetch_add(value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+        workers.send(lane, Work::Restore(lane.clone(), key.to_vec(), value));
+    };
+    read_state(&restorer, state, job.recovery, restore, cancelled)?;
     crate::failpoint::crash_at("mid_restore");
     let (answer, from) = channel();
     workers.send(&job.start.lane, Work::ReplayFrom(job.start.lane.clone(), job.metadata(), answer));
@@ -107,7 +117,12 @@ fn recover(
         status.count_gap();
         from = job.start.log_start;
     }
-    let n_replayed = replay(job, from, &restorer, workers)?;
+    let handle = |batch: Batch| {
+        job.wait_for_room();
+        job.backlog.fetch_add(batch.size(), Ordering::Relaxed);
+        workers.send(lane, Work::Handle(lane.clone(), batch));
+    };
+    let n_replayed = replay(&restorer, lane, from..job.start.live_from, handle, cancelled)?;
     let (answer, report) = channel();
     workers.send(&job.start.lane, Work::Finish(job.start.lane.clone(), answer));
     let Ok(report) = report.recv() else { return Ok(()) };
@@ -118,26 +133,31 @@ fn recover(
     Ok(())
 }
 
-fn read_state(job: &Job, config: &Config, restorer: &Restorer, workers: &Workers) -> Result<(), Failure> {
-    let state = PartitionId { topic: config.state.topic.as_str().into(), partition: job.start.lane.partition };
+/// Reads a partition of the state topic up to the barrier of this number, and gives each record before it to `take`.
+///
+/// # Errors
+/// Retriable.
+pub fn read_state(
+    restorer: &Restorer,
+    state: PartitionId,
+    nonce: u64,
+    mut take: impl FnMut(&[u8], Option<&[u8]>),
+    cancelled: impl Fn() -> bool,
+) -> Result<(), Failure> {
     let (first, _) = restorer.watermarks(&state)?;
     let barrier = Key::Barrier { partition: state.partition }.encode();
-    let from = BTreeMap::from([(state, first)]);
     restorer.read(
-        &from,
+        &BTreeMap::from([(state, first)]),
         |_, message| {
             let key = message.key().unwrap_or_default();
             if key == barrier {
-                return message.payload().is_some_and(|value| is_ours(value, job.recovery));
+                return message.payload().is_some_and(|value| is_ours(value, nonce));
             }
-            job.wait_for_room();
-            let value = message.payload().map(<[u8]>::to_vec);
-            job.backlog.fetch_add(value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
-            workers.send(&job.start.lane, Work::Restore(job.start.lane.clone(), key.to_vec(), value));
+            take(key, message.payload());
             false
         },
         |_, _| false,
-        || job.cancelled.load(Ordering::SeqCst),
+        cancelled,
     )
 }
 
@@ -148,22 +168,25 @@ fn is_ours(value: &[u8], nonce: u64) -> bool {
         .is_some_and(|barrier| barrier.nonce == nonce)
 }
 
-fn replay(job: &Job, from: i64, restorer: &Restorer, workers: &Workers) -> Result<u64, Failure> {
-    if from >= job.start.live_from {
+/// Reads a part of the input again, and gives it to `take` in batches; how many records they were.
+///
+/// # Errors
+/// Retriable.
+pub fn replay(
+    restorer: &Restorer,
+    lane: &PartitionId,
+    offsets: Range<i64>,
+    mut take: impl FnMut(Batch),
+    cancelled: impl Fn() -> bool,
+) -> Result<u64, Failure> {
+    if offsets.is_empty() {
         return Ok(0);
     }
     let (mut batch, mut n_replayed) = (Batch::default(), 0);
-    let flush = |batch: &mut Batch| {
-        if !batch.is_empty() {
-            let full = std::mem::take(batch);
-            job.backlog.fetch_add(full.size(), Ordering::Relaxed);
-            workers.send(&job.start.lane, Work::Handle(job.start.lane.clone(), full));
-        }
-    };
     restorer.read(
-        &BTreeMap::from([(job.start.lane.clone(), from)]),
+        &BTreeMap::from([(lane.clone(), offsets.start)]),
         |_, message| {
-            if message.offset() < job.start.live_from {
+            if message.offset() < offsets.end {
                 batch.push(message);
                 n_replayed += 1;
                 if n_replayed == 10 {
@@ -171,15 +194,16 @@ fn replay(job: &Job, from: i64, restorer: &Restorer, workers: &Workers) -> Resul
                 }
             }
             if batch.is_full() {
-                job.wait_for_room();
-                flush(&mut batch);
+                take(std::mem::take(&mut batch));
             }
-            message.offset() + 1 >= job.start.live_from
+            message.offset() + 1 >= offsets.end
         },
-        |_, position| position >= job.start.live_from,
-        || job.cancelled.load(Ordering::SeqCst),
+        |_, position| position >= offsets.end,
+        cancelled,
     )?;
-    flush(&mut batch);
+    if !batch.is_empty() {
+        take(batch);
+    }
     Ok(n_replayed)
 }
 

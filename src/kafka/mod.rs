@@ -6,9 +6,11 @@ pub mod client;
 pub mod consumer;
 pub mod embedded;
 pub mod failure;
+pub mod partitioner;
 pub mod producer;
 pub mod restorer;
 mod sizes;
+pub mod state_topic;
 pub mod topics;
 
 use crate::config::Properties;

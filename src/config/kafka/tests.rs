@@ -59,3 +59,17 @@ fn secrets_come_from_files_and_are_never_shown() {
     assert!(!shown.contains("canary") && shown.contains("<hidden>"), "{shown}");
     assert!(shown.contains("\"sasl.username\": \"u\""), "{shown}");
 }
+
+#[test]
+fn a_command_is_a_member_without_a_place_and_has_a_name_of_its_own() {
+    let kafka = kafka("[kafka]\ngroup = \"g\"\ninstance = \"i\"").unwrap().for_command("model");
+    assert_eq!(kafka.consumer.get("group.instance.id"), None);
+    assert_eq!(kafka.consumer.get("group.id"), Some("g"));
+    assert_eq!(kafka.producer.get("transactional.id"), Some("offkey-g-:model"));
+    assert_eq!(kafka.producer.get("client.id"), Some("offkey-g-:model"));
+    assert!(kafka_refuses(":model"), "no instance can take that name");
+}
+
+fn kafka_refuses(instance: &str) -> bool {
+    kafka(&format!("[kafka]\ninstance = \"{instance}\"")).is_err()
+}
