@@ -8,7 +8,7 @@ mod counting;
 use offkey::config::Config;
 use offkey::detector::Settings as DetectorSettings;
 use offkey::detector::warmup::Length;
-use offkey::lane::align::{self, Late};
+use offkey::lane::align::Late;
 use offkey::lane::effects::Stream;
 use offkey::lane::record::{PartitionId, Record};
 use offkey::lane::{Handled, Lane, Memory, Settings};
@@ -28,16 +28,16 @@ fn lane(warmup: u64) -> Lane {
     let detector = DetectorSettings { warmup: Length::Rows(warmup), ..DetectorSettings::clone(&config.detector) };
     let settings = Settings {
         decoder: config.input.decoder.clone(),
-        align: align::Settings::default(),
+        align: config.align(),
         detector: Arc::new(detector),
         name: config.name.clone(),
         scores: true,
         probation_rows: 3,
         max_entities: LIMIT.entities,
+        max_alert: 1 << 20,
         max_dead_letter: 1 << 20,
         max_snapshot: 1 << 24,
         snapshot_interval: Duration::from_secs(30),
-        max_lateness: config.input.max_lateness,
         late: Late::Keep,
         snapshots_lead: false,
     };

@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | a file or a broker did not do what was asked of it |
 //! | 2 | the command line cannot be understood |
+//! | 69 | not while a daemon runs: the group has members |
 //! | 70 | a bug of Offkey |
 //! | 75 | not now: another instance runs under the same name, or the broker ended the session for good; start it again |
 //! | 78 | the configuration cannot be used |
@@ -13,6 +14,8 @@ mod bench;
 mod check;
 #[cfg(feature = "daemon")]
 mod demo;
+#[cfg(feature = "daemon")]
+mod model;
 mod replay;
 #[cfg(feature = "daemon")]
 mod run;
@@ -46,6 +49,9 @@ enum Command {
     Bench(bench::Args),
     /// Check a configuration and say what it means.
     Check(check::Args),
+    /// Look at what was learned, take it elsewhere, begin with it, forget it.
+    #[cfg(feature = "daemon")]
+    Model(model::ModelArgs),
     /// Print the JSON Schema of what Offkey writes.
     Schema(schema::Args),
     /// Print the version, and what was built in.
@@ -98,6 +104,11 @@ impl Failed {
         Self { code: 1, message: message.into() }
     }
 
+    /// A daemon runs that would undo it.
+    pub fn in_use(message: impl Into<String>) -> Self {
+        Self { code: 69, message: message.into() }
+    }
+
     /// A bug of Offkey.
     pub fn bug(message: impl Into<String>) -> Self {
         Self { code: 70, message: message.into() }
@@ -125,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
+        #[cfg(feature = "daemon")]
+        Command::Model(args) => model::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Version => version::run(),
     };

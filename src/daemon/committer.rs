@@ -63,13 +63,7 @@ impl Committer {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let config = &parts.config;
-        let topics = Topics {
-            alerts: config.output.alerts.clone(),
-            scores: config.output.scores.clone(),
-            dead_letters: config.output.dead_letters.clone(),
-            state: config.state.topic.clone(),
-            max_batch: parts.found.max_batch,
-        };
+        let topics = Topics::new(config, &parts.found);
         let settings =
             Settings { commit_interval: config.kafka.commit_interval, n_partitions: parts.found.n_partitions };
         // Never the same after a restart.

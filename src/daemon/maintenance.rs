@@ -72,9 +72,13 @@ pub fn change(
     let runtime = runtime.map_err(|error| Refused::Outside(format!("the system gives no threads: {error}")))?;
     let found = runtime.block_on(topics::prepare(&ours, &count_error))?;
     let held = Held::claim(&ours, id, &count_error)?;
-    let mut work =
-        Work { config: &ours, count_error: &count_error, epoch: (unix_millis(SystemTime::now()) as u64) << 20 };
-    let (mut lane, report) = work.restore(id, &found, &held)?;
+    let mut work = Work {
+        config: &ours,
+        found: &found,
+        count_error: &count_error,
+        epoch: (unix_millis(SystemTime::now()) as u64) << 20,
+    };
+    let (mut lane, report) = work.restore(id, &held)?;
     change(&mut lane).map_err(Refused::Outside)?;
     let part = lane.cut(Duration::ZERO, true);
     if part.effects.tally.oversized > 0 {
@@ -138,7 +142,7 @@ impl Held {
                 consumer.poll_until_closed(
                     &orders_in,
                     &mut Outlets {
-                        batch: &mut |_, _| {},
+                        batch: &mut |_, _, _| {},
                         event: &mut |crate::kafka::consumer::Event::Failed(failure)| {
                             *lock(&lost) = Some(failure.to_string())
                         },
@@ -187,6 +191,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 struct Work<'a> {
     config: &'a Config,
+    found: &'a topics::Found,
     count_error: &'a CountError,
     epoch: u64,
 }
@@ -198,24 +203,19 @@ impl Work<'_> {
     }
 
     fn producer(&self) -> Result<Producer, Failure> {
-        let Config { output, state, .. } = self.config;
-        let topics = Topics {
-            alerts: output.alerts.clone(),
-            scores: output.scores.clone(),
-            dead_letters: output.dead_letters.clone(),
-            state: state.topic.clone(),
-        };
+        let topics = Topics::new(self.config, self.found);
         Producer::start(&self.config.kafka, &topics, self.count_error)
     }
 
     /// The same steps in the same order as an instance's: offset, barrier, snapshots, replay.
-    fn restore(&mut self, id: &PartitionId, found: &topics::Found, held: &Held) -> Result<(Lane, Report), Refused> {
+    fn restore(&mut self, id: &PartitionId, held: &Held) -> Result<(Lane, Report), Refused> {
         let restorer = Restorer::new(&self.config.kafka, self.count_error)?;
         let committed = restorer.committed(std::slice::from_ref(id))?.remove(id).flatten();
         let nonce = self.new_epoch();
         self.write_barrier(id.partition, nonce)?;
         let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start)?;
-        let (settings, rulebook) = (Arc::new(lane_settings(self.config, found)), Arc::new(self.config.rules.clone()));
+        let (settings, rulebook) =
+            (Arc::new(lane_settings(self.config, self.found)), Arc::new(self.config.rules.clone()));
         let mut lane = Lane::new(id.clone(), start.live_from, settings, rulebook);
         let mut spill = Spill::default();
         let cancelled = || held.is_lost();
@@ -264,11 +264,10 @@ impl Work<'_> {
         let producer = self.producer()?;
         let group = consumer.group_metadata();
         held.check()?;
-        let sent =
-            producer.commit(&effects, &commits, group.as_ref()).and_then(|_| match self.config.kafka.delivery {
-                Delivery::ExactlyOnce => Ok(()),
-                Delivery::AtLeastOnce => consumer.commit(&commits),
-            });
+        let sent = producer.commit(&effects, &commits, group.as_ref()).and_then(|_| match self.config.kafka.delivery {
+            Delivery::ExactlyOnce => Ok(()),
+            Delivery::AtLeastOnce => consumer.commit(&commits),
+        });
         let Err(failure) = sent else { return Ok(()) };
         drop(producer);
         // A new producer ends whatever is under way; what is committed then stays so.

@@ -5,8 +5,9 @@
 
 use super::client::{CountError, PlainContext};
 use super::failure::Failure;
+use super::topics::Found;
 use super::{client_config, list_of};
-use crate::config::{Delivery, Kafka};
+use crate::config::{Config, Delivery, Kafka};
 use crate::epoch::Commit;
 use crate::lane::effects::{Effects, Output, Stream};
 use rdkafka::client::ClientContext;
@@ -37,6 +38,19 @@ pub struct Topics {
 }
 
 impl Topics {
+    /// Those of a configuration, with the limits that were found.
+    #[must_use]
+    pub fn new(config: &Config, found: &Found) -> Self {
+        let Config { output, state, .. } = config;
+        Self {
+            alerts: output.alerts.clone(),
+            scores: output.scores.clone(),
+            dead_letters: output.dead_letters.clone(),
+            state: state.topic.clone(),
+            max_batch: found.max_batch,
+        }
+    }
+
     fn of(&self, stream: Stream) -> Option<&str> {
         match stream {
             Stream::Alerts => Some(&self.alerts),

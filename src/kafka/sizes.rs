@@ -31,7 +31,8 @@ pub enum Fit {
 pub fn fit(config: &Config, limits: &Limits) -> Fit {
     let named = named_channels(config);
     let channels = named.unwrap_or(MAX_CHANNELS);
-    let size = |channels| largest_snapshot(&config.detector, config.state.probation_rows as usize, channels);
+    let (align, probation_rows) = (config.align(), config.state.probation_rows as usize);
+    let size = |channels| largest_snapshot(&config.detector, &align, probation_rows, channels);
     let (room, largest) = (limits.topic.min(limits.client).saturating_sub(limits.frame), size(channels));
     if largest <= room {
         return Fit::Fits;

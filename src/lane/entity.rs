@@ -268,7 +268,7 @@ impl Entity {
                 detector.n_bytes() + rules + 4 * self.values.capacity() + 2 * self.slots.capacity()
             }
         };
-        PLACE + self.name.len() + state
+        PLACE + self.name.len() + self.aligner.n_bytes() + state
     }
 
     /// Appends the body of a snapshot.

@@ -1,5 +1,6 @@
 //! How large the record of a snapshot can be, for the limits of the state topic.
 
+use super::align;
 use crate::detector::Settings;
 pub use crate::detector::schema::MAX_CHANNELS;
 use crate::wire::state_record::Envelope;
@@ -12,10 +13,12 @@ const KEY: usize = 1024;
 const FIXED: usize = 256;
 
 /// Bytes of the largest record in the state topic that an entity of so many channels can have: on probation, or with a detector;
-/// and its row in the making.
+/// and its rows that wait.
 #[must_use]
-pub fn largest_snapshot(settings: &Settings, probation_rows: usize, channels: usize) -> usize {
-    let row = channels * MEASUREMENT;
-    let probation = probation_rows.max(1) * (row + FIXED);
-    KEY + Envelope::OVERHEAD + FIXED + row + settings.largest_snapshot(channels).max(probation)
+pub fn largest_snapshot(settings: &Settings, align: &align::Settings, probation_rows: usize, channels: usize) -> usize {
+    let probation = probation_rows.max(1) * (channels * MEASUREMENT + FIXED);
+    KEY + Envelope::OVERHEAD
+        + FIXED
+        + align.largest_snapshot(channels)
+        + settings.largest_snapshot(channels).max(probation)
 }

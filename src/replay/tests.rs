@@ -21,6 +21,7 @@ fn table(order: &[usize]) -> Table {
         values: order.iter().flat_map(|i| [value(*i), 1.0 - value(*i)]).collect(),
         labels: None,
         clock: true,
+        timed: true,
     }
 }
 

@@ -15,6 +15,7 @@ mod faults;
 mod fleet;
 mod flood;
 mod group;
+mod model;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod poison;

@@ -24,6 +24,13 @@ pub const MAX_ROWS: usize = 1_024;
 /// Measurements in them at most, so that a snapshot stays small beside the model's.
 pub const MAX_MEASUREMENTS: usize = 32_768;
 
+/// Encoded, at most: frontier and the last row; a channel's name; time, offset and length of a row; channel, value and time of a
+/// measurement.
+const FIXED: usize = 64;
+const NAME: usize = 256 + 2;
+const ROW: usize = 10 + 10 + 3;
+const CELL: usize = 3 + 4 + 10;
+
 /// How records become rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -49,6 +56,18 @@ impl Settings {
     /// Can a row consist of several records?
     const fn merges(&self) -> bool {
         self.merge || self.interval.is_some()
+    }
+
+    /// Bytes of a snapshot's rows of so many channels that wait, and of what a grid holds, at most: channels by name, each once.
+    #[must_use]
+    pub const fn largest_snapshot(&self, channels: usize) -> usize {
+        let (rows, cells) = match (self.merges(), self.max_lateness) {
+            (false, 0) => (0, 0),
+            (true, 0) => (2, 2 * channels),
+            (_, _) if MAX_ROWS * channels < MAX_MEASUREMENTS => (MAX_ROWS + 1, (MAX_ROWS + 1) * channels),
+            (_, _) => (MAX_ROWS + 1, MAX_MEASUREMENTS + channels),
+        };
+        FIXED + channels * (NAME + CELL) + rows * ROW + cells * CELL
     }
 
     /// Time of the row that a measurement belongs to.
@@ -174,6 +193,12 @@ impl Aligner {
         let complete = Complete { at: row.at, offset: row.offset, why: if is_due { Why::Due } else { Why::Early } };
         self.waiting.give_back(row);
         Some(complete)
+    }
+
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.waiting.n_bytes() + self.grid.held.capacity() * size_of::<grid::Held>()
     }
 
     /// Rows that wait.

@@ -116,6 +116,13 @@ impl Waiting {
         self.spare.push(cells);
     }
 
+    /// Bytes of memory, those of rows to be used again included.
+    pub fn n_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + self.spare.capacity() * size_of::<Vec<Cell>>()
+            + self.n_measurements * size_of::<Cell>()
+    }
+
     pub fn oldest(&self) -> Option<EventTime> {
         self.rows.front().map(|row| row.at)
     }
