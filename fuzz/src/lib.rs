@@ -4,7 +4,9 @@ use offkey::config::{Config, Source};
 use offkey::detector::row::EventTime;
 use offkey::detector::warmup::Length;
 use offkey::detector::{Scratch, Settings};
+use offkey::lane::align;
 use offkey::lane::entity::{Entity, Surroundings};
+use offkey::lane::intake::Measured;
 use offkey::wire::channels::{ChannelId, Channels, Lookup, Selection};
 use offkey::wire::decoder::{Content, Decoded, Decoder, MAX_ENTITY, Message};
 use offkey::wire::state_record::{Barrier, Envelope, Key, Marker, OffsetMetadata};
@@ -129,8 +131,10 @@ fn take(entity: &mut Entity, channels: &Channels, ids: &[ChannelId], i: i64, val
             settings: settings(),
             probation_rows: 3,
             scratch,
+            values: &mut Vec::new(),
         };
-        entity.take(EventTime::from_millis(i * 60_000), i, &measurements, &mut around, |outcome| {
+        let record = Measured { at: EventTime::from_millis(i * 60_000), offset: i, measurements: &measurements };
+        entity.take_record(&record, &align::Settings::default(), &mut around, |_, outcome| {
             let figures = [outcome.score, outcome.row_score, outcome.rarity, outcome.threshold, outcome.score_ratio];
             assert!(figures.iter().all(|figure| figure.is_finite()), "{figures:?}");
         });
