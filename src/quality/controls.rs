@@ -1,4 +1,5 @@
-//! Simple scorers to be held against: where one of them is better than we are, the table shows it.
+//! Simple scorers to be held against: where one of them is better than we are, the table shows it. Each is given what makes it
+//! strong: squares where they rank better, and the mean of the last 16 rows, a window as long as ours.
 
 use super::channel;
 use crate::detector::autoencoder::principal;
@@ -11,73 +12,93 @@ use rand_pcg::Pcg32;
 pub type Control = fn(&Table, usize) -> Vec<f32>;
 
 /// All of them by name.
-pub const ALL: [(&str, Control); 5] = [
+pub const ALL: [(&str, Control); 6] = [
     ("running z", running_z),
     ("last value", last_value),
+    ("z-score", z_score),
     ("robust z", robust_z),
     ("frozen PCA", frozen_pca),
     ("random", random),
 ];
 
-/// Rows of the frozen PCA's windows.
+/// Rows of the frozen PCA's windows, and of the mean of the other controls.
 const ROWS: usize = 16;
 /// Share of the variance it explains.
 const EXPLAINED: f64 = 0.85;
 /// Windows it is fitted on at most.
 const FIT: usize = 2048;
+/// Half-life of the running centre and deviation, in rows: longer than most series, for a scale that adapts hides what lasts.
+const RUNNING: f64 = 20_000.0;
 
-/// Mean over channels of |x - running mean| / running deviation, half-life 1,000 rows.
+/// ((x - running mean) / running deviation)^2, capped at 20 deviations.
 fn running_z(table: &Table, _: usize) -> Vec<f32> {
-    let mut scores = vec![0.0; table.n_rows()];
-    for c in 0..table.channels.len() {
+    over_channels(table, |values, scores| {
         let (mut mean, mut variance, mut n) = (0.0, 0.0, 0.0f64);
-        for (score, value) in scores.iter_mut().zip(held(channel(table, c))) {
-            let x = f64::from(value);
+        for (score, x) in scores.iter_mut().zip(values) {
             n += 1.0;
-            let step = decay::step(1000.0).max(1.0 / n);
+            if n == 1.0 {
+                mean = *x;
+            }
+            let step = decay::step(RUNNING).max(1.0 / n);
             let d = x - mean;
-            *score += (d.abs() / (variance + 1e-12f64).sqrt()).min(100.0) as f32;
+            *score += (d.abs() / (variance + 1e-18f64).sqrt()).min(20.0).powi(2);
             mean += step * d;
             variance = (1.0 - step) * (variance + step * d * d);
         }
-    }
-    scores
+    })
 }
 
-/// Mean over channels of |x - last x| in deviations of that over the warm-up.
+/// (x - last x)^2 over its mean in the warm-up, capped at 100 deviations.
 fn last_value(table: &Table, train: usize) -> Vec<f32> {
-    let mut scores = vec![0.0; table.n_rows()];
-    for c in 0..table.channels.len() {
-        let values: Vec<f32> = held(channel(table, c)).collect();
-        let steps: Vec<f64> = values.windows(2).map(|pair| f64::from((pair[1] - pair[0]).abs())).collect();
-        let train = &steps[..train.clamp(1, steps.len().max(1)).min(steps.len())];
-        let unit = (train.iter().map(|step| step * step).sum::<f64>() / train.len().max(1) as f64).sqrt() + 1e-9;
-        for (score, step) in scores.iter_mut().skip(1).zip(&steps) {
-            *score += (step / unit).min(100.0) as f32;
+    over_channels(table, |values, scores| {
+        let squares: Vec<f64> = values.windows(2).map(|pair| (pair[1] - pair[0]).powi(2)).collect();
+        let unit = mean(&squares[..train.clamp(1, values.len()) - 1]).sqrt() + 1e-9;
+        for (score, square) in scores.iter_mut().skip(1).zip(&squares) {
+            *score += (square.sqrt() / unit).min(100.0).powi(2);
         }
-    }
-    scores
+    })
 }
 
-/// Mean over channels of |x - median| / MAD of the warm-up, averaged over 16 rows.
-fn robust_z(table: &Table, train: usize) -> Vec<f32> {
-    let mut scores = vec![0.0f32; table.n_rows()];
-    for c in 0..table.channels.len() {
-        let values: Vec<f32> = held(channel(table, c)).collect();
+/// ((x - mean) / deviation)^2 of the warm-up, capped at 100 deviations.
+fn z_score(table: &Table, train: usize) -> Vec<f32> {
+    over_channels(table, |values, scores| {
         let train = &values[..train.clamp(1, values.len())];
-        let median = crate::detector::warmup::quantile(train.to_vec(), 0.5);
-        let spread = crate::detector::warmup::quantile(train.iter().map(|x| (x - median).abs()).collect(), 0.5);
-        let unit = 1.4826 * spread + 1e-3 * median.abs() + 1e-6;
-        for (score, x) in scores.iter_mut().zip(&values) {
-            *score += ((x - median).abs() / unit).min(100.0);
+        let centre = mean(train);
+        let deviation = mean(&train.iter().map(|x| (x - centre).powi(2)).collect::<Vec<_>>()).sqrt() + 1e-9;
+        for (score, x) in scores.iter_mut().zip(values) {
+            *score += ((x - centre).abs() / deviation).min(100.0).powi(2);
         }
+    })
+}
+
+/// |x - median| / MAD of the warm-up, capped at 100.
+fn robust_z(table: &Table, train: usize) -> Vec<f32> {
+    over_channels(table, |values, scores| {
+        let train: Vec<f32> = values[..train.clamp(1, values.len())].iter().map(|x| *x as f32).collect();
+        let median = crate::detector::warmup::quantile(train.clone(), 0.5);
+        let spread = crate::detector::warmup::quantile(train.iter().map(|x| (x - median).abs()).collect(), 0.5);
+        let unit = f64::from(1.4826 * spread + 1e-3 * median.abs() + 1e-6);
+        for (score, x) in scores.iter_mut().zip(values) {
+            *score += ((x - f64::from(median)).abs() / unit).min(100.0);
+        }
+    })
+}
+
+/// Sums over the channels what `add` finds in one channel's values, then the mean of the last 16 rows.
+fn over_channels(table: &Table, add: impl Fn(&[f64], &mut [f64])) -> Vec<f32> {
+    let mut sums = vec![0.0f64; table.n_rows()];
+    let channels = if sums.is_empty() { 0 } else { table.channels.len() };
+    for c in 0..channels {
+        let values: Vec<f64> = held(channel(table, c)).map(f64::from).collect();
+        add(&values, &mut sums);
     }
-    let mut sum = 0.0f64;
-    let smooth = |(row, score): (usize, &f32)| {
-        sum += f64::from(*score) - if row >= ROWS { f64::from(scores[row - ROWS]) } else { 0.0 };
-        (sum / ROWS as f64) as f32
-    };
-    scores.iter().enumerate().map(smooth).collect()
+    (0..sums.len())
+        .map(|row| (sums[(row + 1).saturating_sub(ROWS)..=row].iter().sum::<f64>() / ROWS as f64) as f32)
+        .collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Residual of windows beyond the principal directions of the warm-up's windows.
@@ -125,4 +146,35 @@ fn held(values: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
         }
         last
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two channels of small noise; from row 600 on the first is off its level, and the second jumps from row to row.
+    fn table() -> Table {
+        let mut text = "timestamp,a,b,label\n".to_owned();
+        for row in 0..700 {
+            let wiggle = f64::from((row * 7919) % 101) / 101.0;
+            let (a, b) =
+                if row < 600 { (wiggle, -wiggle) } else { (wiggle + 5.0, if row % 2 == 0 { 4.0 } else { -4.0 }) };
+            text += &format!("{row},{a},{b},0\n");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        crate::replay::csv::read(file.path(), "timestamp", "label").unwrap()
+    }
+
+    #[test]
+    fn every_control_but_chance_ranks_the_changed_rows_above_the_others() {
+        let table = table();
+        for (name, control) in ALL {
+            let scores = control(&table, 400);
+            assert_eq!(scores.len(), 700, "{name}");
+            let highest = |rows: std::ops::Range<usize>| scores[rows].iter().copied().fold(f32::MIN, f32::max);
+            let lowest = scores[620..700].iter().copied().fold(f32::MAX, f32::min);
+            assert_eq!(lowest > highest(400..600), name != "random", "{name}");
+        }
+    }
 }
