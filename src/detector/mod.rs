@@ -16,6 +16,7 @@ pub mod level;
 mod model;
 mod outcome;
 pub mod portrait;
+pub mod probe;
 pub mod quality;
 pub mod row;
 pub mod rules;
@@ -40,6 +41,7 @@ use episode::{Decision, Episode, Phase};
 use fast::Fast;
 use level::{Glance, Level};
 use model::Model;
+use probe::{Moment, Probe};
 use quality::Quality;
 use rand_core::SeedableRng;
 use rand_pcg::Pcg32;
@@ -110,6 +112,16 @@ pub struct Scratch {
     glances: Vec<Option<Glance>>,
     pass: Pass,
     by_channel: ByChannel,
+    /// Told of the moments of the rows that come while it is here.
+    pub probe: Option<Probe>,
+}
+
+impl Scratch {
+    fn tell(&mut self, moment: Moment) {
+        if let Some(probe) = &mut self.probe {
+            probe.tell(moment);
+        }
+    }
 }
 
 /// Figures of one row before anything is decided.
@@ -189,6 +201,7 @@ impl Detector {
     /// Cost: about `2 x units x window` products to encode, `6 x active units x window` to decode and learn; no allocation
     /// once the scratch has grown to the schema, but for a transition.
     pub fn step(&mut self, row: &Row<'_>, rules: &Rules, scratch: &mut Scratch) -> Outcome {
+        scratch.tell(Moment::Begun);
         let channels = self.schema.n_channels();
         let mut outcome = Outcome::nothing(row, self.state());
         scratch.values.clear();
@@ -206,11 +219,13 @@ impl Detector {
         self.note_time(row.at);
         let figures = self.figure(row.at, learns, scratch);
         self.decide(row, &figures, rules, muted, scratch, &mut outcome);
+        scratch.tell(Moment::Judged);
         if learns {
             self.learn(&figures, &outcome, rules, scratch);
         }
         self.n_rows = self.n_rows.saturating_add(1);
         self.warm_up(row.at, learns, scratch);
+        scratch.tell(Moment::Learned);
         outcome.state = self.state();
         outcome.anomalous = self.has_open_alert();
         outcome

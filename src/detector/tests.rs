@@ -254,6 +254,25 @@ proptest! {
     }
 }
 
+#[test]
+fn a_probe_is_told_of_three_moments_a_row_and_changes_nothing() {
+    let rows = wild(3, 5, 2 * WARMUP as usize);
+    let (mut plain, mut probed) = (detector(5, small_settings()), detector(5, small_settings()));
+    let mut scratch = Scratch::default();
+    let outcomes = play(&mut plain, &rows, &Rules::default(), &mut scratch);
+    let (tell, told) = std::sync::mpsc::channel();
+    scratch.probe = Some(Probe::new(move |moment| tell.send(moment).unwrap()));
+    assert_eq!(play(&mut probed, &rows, &Rules::default(), &mut scratch), outcomes);
+    assert_eq!(bytes_of(&probed), bytes_of(&plain));
+    scratch.probe = None;
+    let told: Vec<Moment> = told.iter().collect();
+    let count = |moment| told.iter().filter(|told| **told == moment).count();
+    assert_eq!(count(Moment::Begun), rows.len());
+    // A row without a value is neither judged nor learned.
+    assert_eq!(count(Moment::Judged) as u64, probed.n_rows());
+    assert_eq!(count(Moment::Learned) as u64, probed.n_rows());
+}
+
 fn fault(rows: &mut Rows, channel: usize, from: usize, by: f32) {
     for (_, values) in &mut rows[from..] {
         values[channel] += by;

@@ -19,6 +19,7 @@ pub use census::Census;
 pub use cold::hash as name_hash;
 pub use entities::Memory;
 
+use crate::detector::probe::Probe;
 use crate::detector::row::EventTime;
 use crate::detector::{Outcome, Scratch, Settings as DetectorSettings};
 use crate::planted::is_planted;
@@ -407,6 +408,14 @@ impl Lane {
             accumulator: self.entities.accumulator(),
             is_news,
         }
+    }
+
+    /// Takes a record as [`Self::handle`] does, and tells the probe of the moments of its row.
+    pub fn handle_timed(&mut self, record: &Record<'_>, probe: &mut Option<Probe>) -> Handled {
+        std::mem::swap(&mut self.scratch.probe, probe);
+        let handled = self.handle(record);
+        std::mem::swap(&mut self.scratch.probe, probe);
+        handled
     }
 
     /// Bytes of effects since the last cut.
