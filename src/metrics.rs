@@ -14,9 +14,13 @@ use prometheus::{
 pub const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 /// Entity states as labels.
 pub const STATES: [&str; 6] = ["probation", "warming", "ready", "open", "recovering", "adapting"];
+/// Kinds of client errors as labels.
+pub const KAFKA_ERRORS: [&str; 5] = ["transport", "timeout", "auth", "fenced", "other"];
 const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 const COMMITS: [&str; 4] = ["ok", "retriable", "unknown", "fenced"];
 const RECOVERIES: [&str; 6] = ["restored", "corrupt", "foreign_version", "other_shape", "torn", "truncated_log"];
+/// Bounds for what takes microseconds with few channels, and milliseconds with hundreds.
+const STEP_SECONDS: [f64; 11] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 1e-4, 1e-3, 1e-2, 1.0];
 const RELOADS: [&str; 2] = ["ok", "refused"];
 
 macro_rules! metrics {
@@ -66,6 +70,10 @@ metrics! {
     active_units: Gauge = gauge("offkey_active_units", "Mean active units of the code, last epoch");
     /// Seconds a row takes from decoding to the decision, learning included.
     handling_seconds: Histogram = histogram("offkey_handling_seconds", "Seconds per record, decoded, scored and learned (mean of a batch)", &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2]);
+    /// Seconds of judging a row.
+    scoring_seconds: Histogram = histogram("offkey_scoring_seconds", "Seconds per row until it is judged and decided upon (a sample of the rows)", &STEP_SECONDS);
+    /// Seconds of learning from a row.
+    training_seconds: Histogram = histogram("offkey_training_seconds", "Seconds per row of learning from it, a fit at the end of a warm-up included (a sample of the rows)", &STEP_SECONDS);
     /// Entities in memory by state.
     entities: IntGaugeVec = gauges("offkey_entities", "Entities in memory", "state", &STATES);
     /// Alerts opened.
@@ -91,7 +99,7 @@ metrics! {
     /// Rebalances.
     rebalances: IntCounterVec = counters("offkey_rebalances_total", "Rebalance events", "kind", &REBALANCES);
     /// Client errors.
-    kafka_errors: IntCounter = counter("offkey_kafka_errors_total", "Errors reported by the Kafka clients");
+    kafka_errors: IntCounterVec = counters("offkey_kafka_errors_total", "Errors reported by the Kafka clients", "kind", &KAFKA_ERRORS);
     /// Time of the last poll.
     last_poll: Gauge = gauge("offkey_last_poll_timestamp_seconds", "Unix time of the last poll of the consumer");
     /// Snapshots.

@@ -235,9 +235,12 @@ impl Committer {
     /// What is committed to these state partitions from now on comes behind the barrier, and a zombie's records never come.
     fn write_barriers(&mut self, lanes: &[PartitionId], nonce: u64) -> Result<(Vec<Start>, bool), Failure> {
         let result = self.try_write_barriers(lanes, nonce);
-        if let Err(failure) = &result {
-            self.parts.status.trouble(&failure.to_string());
-            tracing::warn!(%failure, "a recovery waits");
+        match &result {
+            Ok(_) => self.parts.status.recovery_begun(),
+            Err(failure) => {
+                self.parts.status.recovery_waits(&failure.to_string());
+                tracing::warn!(%failure, "a recovery waits");
+            }
         }
         result
     }

@@ -15,10 +15,12 @@ pub mod maintenance;
 mod memory;
 mod observer;
 mod poison;
+mod readiness;
 mod recovery;
 mod reload;
 mod spill;
 pub mod status;
+mod timing;
 mod worker;
 
 use crate::config::{Config, Delivery};
@@ -26,6 +28,7 @@ use crate::epoch::{End, Event, Failure};
 use crate::http;
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
 use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
+use crate::kafka::failure::ErrorKind;
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
@@ -130,7 +133,7 @@ async fn run_again(
                 tokio::time::sleep(ANEW).await;
             }
         }
-        status.lanes(0, 0);
+        status.begin_anew();
     }
 }
 
@@ -140,8 +143,8 @@ async fn run_with(
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
-    let metrics = Arc::clone(&status.metrics);
-    let count_error: CountError = Arc::new(move |_| metrics.kafka_errors.inc());
+    let told = Arc::clone(status);
+    let count_error: CountError = Arc::new(move |error| told.count_error(ErrorKind::of(error)));
     let found = tokio::select! {
         found = prepare(config, status, &count_error) => found,
         _ = stop.wait_for(|stop| *stop) => return End::Stopped,
@@ -193,7 +196,7 @@ async fn run_with(
         count_error,
         status: Arc::clone(status),
         workers: workers.clone(),
-        consumer,
+        consumer: Arc::clone(&consumer),
         orders: orders.clone(),
         inbox,
         back: events.clone(),
@@ -204,7 +207,7 @@ async fn run_with(
     let observer = {
         let (config, status, workers, end) =
             (Arc::clone(config), Arc::clone(status), workers.clone(), Arc::clone(&observed));
-        std::thread::spawn(move || observer::observe(&config.kafka, &errors, &workers, &status, &end))
+        std::thread::spawn(move || observer::observe(&config, &errors, &consumer, &workers, &status, &end))
     };
     let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
     let stopped = tokio::select! {

@@ -1,8 +1,9 @@
 //! What the daemon's threads tell of themselves: metrics, and the checks behind readiness.
 
+use super::readiness::Readiness;
 use crate::http::Check;
 use crate::kafka::consumer::unix_millis;
-use crate::kafka::failure::Failure;
+use crate::kafka::failure::{ErrorKind, Failure};
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::tally::Tally;
@@ -13,75 +14,89 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A poll or commit longer ago than this is no progress.
-const STALE: Duration = Duration::from_secs(30);
-
-struct State {
-    lanes: (usize, usize),
-    last_poll: Option<Instant>,
-    /// What stands in the way of commits, since when.
-    trouble: Option<String>,
-    prepared: bool,
-    stopping: bool,
-}
-
 /// Shared by all threads.
 pub struct Status {
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    readiness: Mutex<Readiness>,
 }
 
 impl Status {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        let state = State { lanes: (0, 0), last_poll: None, trouble: None, prepared: false, stopping: false };
-        Self { metrics, state: Mutex::new(state) }
+        Self { metrics, readiness: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn readiness(&self) -> MutexGuard<'_, Readiness> {
+        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The topics are there.
     pub fn prepared(&self) {
-        let mut state = self.state();
-        state.prepared = true;
-        state.trouble = None;
+        self.readiness().prepared();
     }
 
     /// Something stands in the way.
     pub fn trouble(&self, why: &str) {
-        self.state().trouble = Some(why.to_owned());
+        self.readiness().trouble(Instant::now(), why);
     }
 
     /// Nothing stands in the way any more.
     pub fn no_trouble(&self) {
-        self.state().trouble = None;
+        self.readiness().no_trouble();
+    }
+
+    /// Recoveries cannot begin.
+    pub fn recovery_waits(&self, why: &str) {
+        self.readiness().recovery_waits(Instant::now(), why);
+    }
+
+    /// They have begun.
+    pub fn recovery_begun(&self) {
+        self.readiness().recovery_begun();
     }
 
     /// We are about to leave.
     pub fn stopping(&self) {
-        self.state().stopping = true;
+        self.readiness().stopping();
     }
 
     /// The consumer has polled.
     pub fn polled(&self, now: SystemTime) {
         self.metrics.last_poll.set(unix_millis(now) as f64 / 1000.0);
-        self.state().last_poll = Some(Instant::now());
+        self.readiness().polled(Instant::now());
+    }
+
+    /// A broker has answered.
+    pub fn answered(&self) {
+        self.readiness().answered(Instant::now());
+    }
+
+    /// Everything is looked at again.
+    pub fn begin_anew(&self) {
+        self.lanes(0, 0);
+        self.readiness().begin_anew();
     }
 
     /// So many lanes are ours, so many of them live.
     pub fn lanes(&self, assigned: usize, live: usize) {
-        self.state().lanes = (assigned, live);
+        self.readiness().assigned(assigned, live);
         self.metrics.lanes.with_label_values(&["live"]).set(live as i64);
         self.metrics.lanes.with_label_values(&["recovering"]).set((assigned - live) as i64);
+    }
+
+    /// A Kafka client met an error.
+    pub fn count_error(&self, kind: ErrorKind) {
+        self.metrics.kafka_errors.with_label_values(&[kind.label()]).inc();
     }
 
     /// Counts a rebalance.
     pub fn count_rebalance(&self, kind: &str) {
         self.metrics.rebalances.with_label_values(&[kind]).inc();
+        if kind == "assigned" {
+            self.readiness().joined();
+        }
     }
 
     /// A producer was replaced.
@@ -101,7 +116,7 @@ impl Status {
 
     /// An epoch is durable: only now is what its lanes counted true, a dead letter written above all.
     pub fn committed(&self, took: Duration, now: SystemTime, parts: &[Part]) {
-        self.state().trouble = None;
+        self.readiness().committed(Instant::now(), parts.iter().map(|part| (&part.lane, part.next_offset)));
         self.metrics.commits.with_label_values(&["ok"]).inc();
         self.metrics.commit_seconds.observe(took.as_secs_f64());
         for part in parts {
@@ -149,6 +164,7 @@ impl Status {
     /// A lane is gone: so is its lag.
     pub fn forget_lane(&self, lane: &PartitionId) {
         self.metrics.lag(lane, None);
+        self.readiness().forget(lane);
     }
 
     /// Sets the gauges of the entities and open alerts, summed over the lanes.
@@ -174,32 +190,25 @@ impl Status {
         }
     }
 
-    /// How far a lane is behind.
-    pub fn lag(&self, lane: &PartitionId, records: i64, seconds: f64) {
+    /// How far a lane is behind, having handled all before `next_offset`.
+    pub fn lag(&self, lane: &PartitionId, next_offset: i64, records: i64, seconds: f64) {
         self.metrics.lag(lane, Some((records, seconds)));
+        self.readiness().lag(Instant::now(), lane, next_offset, records);
     }
 
     /// Readiness, check by check.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let state = self.state();
-        let (assigned, live) = state.lanes;
-        let polled = state.last_poll.is_some_and(|at| at.elapsed() < STALE);
-        let check = |name, ok, reason: String| Check { name, ok, reason };
-        vec![
-            check("running", !state.stopping, if state.stopping { "stopping".to_owned() } else { String::new() }),
-            check(
-                "topics",
-                state.prepared,
-                if state.prepared { String::new() } else { state.trouble.clone().unwrap_or_default() },
-            ),
-            check(
-                "polling",
-                polled,
-                if polled { String::new() } else { "the consumer has not polled lately".to_owned() },
-            ),
-            check("lanes", assigned == live, format!("{live} of {assigned} assigned partitions are live")),
-            check("committing", state.trouble.is_none(), state.trouble.clone().unwrap_or_default()),
-        ]
+        self.readiness().checks(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_label_from_the_start() {
+        assert_eq!(ErrorKind::ALL.map(ErrorKind::label), crate::metrics::KAFKA_ERRORS);
     }
 }

@@ -3,6 +3,7 @@
 use super::memory::Shares;
 use super::poison::Poison;
 use super::spill::Spill;
+use super::timing::Timing;
 use crate::kafka::consumer::{Backlog, Batch};
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
@@ -60,6 +61,7 @@ struct Kept {
     backlog: Backlog,
     spill: Spill,
     waiting: VecDeque<Batch>,
+    timing: Timing,
     /// The record under way.
     at: i64,
     /// Records to pass over, and why.
@@ -140,6 +142,7 @@ impl Lanes<'_> {
             backlog,
             spill: Spill::default(),
             waiting: VecDeque::new(),
+            timing: Timing::new(&self.shared.metrics),
             at: -1,
             poison,
             n_restored: 0,
@@ -182,8 +185,7 @@ impl Kept {
         {
             let started = Instant::now();
             self.handle(&batch)?;
-            let n = batch.iter().count().max(1);
-            shared.metrics.handling_seconds.observe(started.elapsed().as_secs_f64() / n as f64);
+            self.timing.handled(batch.iter().count(), started.elapsed());
             self.share(&shared.shares);
         }
         Ok(())
@@ -196,7 +198,7 @@ impl Kept {
                 self.lane.pass_over(&record, what);
                 continue;
             }
-            while let Handled::Cold(entity) = self.lane.handle(&record) {
+            while let Handled::Cold(entity) = self.timing.handle(&mut self.lane, &record) {
                 let bytes = self.spill.take(&entity)?;
                 self.lane.revive(&entity, bytes.as_deref(), record.offset);
             }

@@ -12,7 +12,7 @@ use rdkafka::Message as _;
 pub use rdkafka::consumer::ConsumerGroupMetadata as GroupMetadata;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionListElem};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -165,6 +165,21 @@ impl Consumer {
     #[must_use]
     pub fn high_watermark(&self, lane: &PartitionId) -> Option<i64> {
         self.inner.fetch_watermarks(&lane.topic, lane.partition, Duration::from_secs(1)).ok().map(|(_, high)| high)
+    }
+
+    /// Where reading goes on, by partition; none for those of which nothing was read yet. Markers of transactions, which are no
+    /// records, are behind it once they were passed over.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<PartitionId, i64> {
+        let Ok(list) = self.inner.position() else { return BTreeMap::new() };
+        let elements = list.elements();
+        let position = |element: &TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(offset) => {
+                Some((PartitionId { topic: element.topic().into(), partition: element.partition() }, offset))
+            }
+            _ => None,
+        };
+        elements.iter().filter_map(position).collect()
     }
 
     /// Polls until it is told to close. Runs on a thread of its own.

@@ -9,7 +9,7 @@ use crate::epoch::{Committed, Found};
 use crate::lane::record::PartitionId;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Restorer {
     /// Retriable, or we may not ask.
     pub fn committed(&self, lanes: &[PartitionId]) -> Result<Found, Failure> {
         let list = list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)));
-        let found = self.inner.committed_offsets(list, CALL).map_err(|error| Failure::of_query(&error))?;
+        let found = self.inner.committed_offsets(list, CALL).map_err(|error| self.unstable(lanes, &error))?;
         let mut committed = Found::new();
         for element in found.elements() {
             element.error().map_err(|error| Failure::of_query(&error))?;
@@ -55,6 +55,25 @@ impl Restorer {
             committed.insert(lane, offset);
         }
         Ok(committed)
+    }
+
+    /// A broker that answers everything else and not this waits for a transaction to end.
+    fn unstable(&self, lanes: &[PartitionId], error: &KafkaError) -> Failure {
+        let answers = || lanes.first().is_some_and(|lane| self.reaches(&lane.topic));
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) && answers() {
+            return Failure::Retriable(
+                "the group's committed offsets are unstable: a transaction over them is pending. It ends with its own time-out; if it \
+                 does not, the broker has lost its end (kafka-transactions.sh find-hanging)"
+                    .to_owned(),
+            );
+        }
+        Failure::of_query(error)
+    }
+
+    /// Does a broker answer, and know this topic?
+    #[must_use]
+    pub fn reaches(&self, topic: &str) -> bool {
+        self.inner.fetch_metadata(Some(topic), CALL).is_ok()
     }
 
     /// First offset and the one after the last of a partition (for a read_committed client: the last stable one).

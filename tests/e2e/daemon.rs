@@ -119,6 +119,15 @@ listen = "127.0.0.1:{http}"
         Daemon { process, http, log }
     }
 
+    /// `offkey check --connect`: did it pass, and all that it said.
+    pub fn check(&self, instance: &str) -> (bool, String) {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_offkey"));
+        check.arg("check").arg("-c").arg(self.config(instance, free_port())).arg("--connect");
+        let said = check.stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
+        (said.status.success(), text.into_owned())
+    }
+
     /// Waits until everything that is in the input was committed.
     pub fn wait_until_read(&self) {
         wait_for(&format!("{} to read everything", self.name), 240, || {
@@ -184,6 +193,22 @@ impl Daemon {
     pub fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.http);
         ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()
+    }
+
+    /// Status and body, whatever the status is.
+    pub fn ask(&self, path: &str) -> Option<(u16, String)> {
+        let url = format!("http://127.0.0.1:{}{path}", self.http);
+        let mut answer = ureq::get(&url).config().http_status_as_error(false).build().call().ok()?;
+        Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
+    }
+
+    /// The checks that are not well, with their reasons, if it is not ready.
+    pub fn why_not_ready(&self) -> Option<String> {
+        let (status, body) = self.ask("/readyz")?;
+        let told: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let failing = told["checks"].as_array()?.iter().filter(|check| check["ok"] == false);
+        let why: Vec<String> = failing.map(|check| format!("{}: {}", check["name"], check["reason"])).collect();
+        (status == 503).then(|| why.join("\n"))
     }
 
     pub fn wait_until_ready(&self) {

@@ -21,6 +21,7 @@ mod planted;
 mod poison;
 mod prometheus;
 mod proxy;
+mod readiness;
 mod recovery;
 mod reorder;
 mod restart;

@@ -1,0 +1,94 @@
+//! `/readyz` means progress, and names what is in its way; `/healthz` is about the process alone.
+
+use crate::broker::{Broker, create_topic, shared};
+use crate::daemon::{Setup, unique};
+use crate::fleet::Fleet;
+use crate::topic::Writer;
+use crate::wait_for;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+fn rows(n: usize) -> impl Iterator<Item = (String, String)> {
+    let mut fleet = Fleet::new(1, 2);
+    (0..n).flat_map(move |_| fleet.tick()).map(|row| (row.entity.clone(), row.json()))
+}
+
+fn transactional(bootstrap: &str, id: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "300000")
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    producer
+}
+
+#[test]
+fn an_idle_daemon_without_its_broker_is_not_ready_but_healthy_and_comes_back() {
+    let mut broker = Broker::start("4.0.0");
+    let input = unique("away");
+    create_topic(&broker.bootstrap, &input, 2);
+    let setup = Setup::new(&broker.bootstrap, "away", &input);
+    let writer = Writer::to(&broker.bootstrap, &input);
+    rows(50).for_each(|(key, value)| writer.send(Some(&key), Some(value.as_bytes())));
+    writer.flush();
+    let daemon = setup.start("a");
+    daemon.wait_until_ready();
+    setup.wait_until_read();
+    broker.kill();
+    let why = wait_for("it to notice", 120, || daemon.why_not_ready());
+    assert!(why.contains("no broker has answered for"), "{why}");
+    assert_eq!(daemon.ask("/healthz").unwrap().0, 200);
+    assert!(daemon.metric("offkey_kafka_errors_total{kind=\"transport\"}") > 0.0);
+    broker.resume();
+    daemon.wait_until_ready();
+    daemon.stop();
+}
+
+#[test]
+fn offsets_that_stay_unstable_are_named() {
+    let bootstrap = shared();
+    let input = unique("unstable");
+    create_topic(bootstrap, &input, 1);
+    let setup = Setup::new(bootstrap, "unstable", &input);
+    // Somebody commits the group's offsets in a transaction and does not end it.
+    let member: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", &setup.name).create().unwrap();
+    let stranger = transactional(bootstrap, &unique("stranger"));
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&input, 0, Offset::Offset(0)).unwrap();
+    let group = member.group_metadata().unwrap();
+    stranger.send_offsets_to_transaction(&offsets, &group, Duration::from_secs(30)).unwrap();
+    let daemon = setup.start("a");
+    let why = wait_for("the symptom", 120, || daemon.why_not_ready().filter(|why| why.contains("unstable")));
+    assert!(why.contains("0 of 1 assigned partitions are live"), "{why}");
+    let (passed, said) = setup.check("a");
+    assert!(!passed && said.contains("unstable"), "{said}");
+    stranger.abort_transaction(Duration::from_secs(30)).unwrap();
+    daemon.wait_until_ready();
+    daemon.stop();
+}
+
+#[test]
+fn the_marker_that_ends_a_transactional_input_is_no_lag() {
+    let bootstrap = shared();
+    let input = unique("marked");
+    create_topic(bootstrap, &input, 1);
+    let setup = Setup::new(bootstrap, "marked", &input);
+    let producer = transactional(bootstrap, &unique("source"));
+    for (key, value) in rows(100) {
+        producer.send(BaseRecord::to(&input).key(&key).payload(&value)).unwrap();
+    }
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    let daemon = setup.start("a");
+    daemon.wait_until_ready();
+    wait_for("all rows", 120, || (daemon.metric("offkey_rows_total") == 200.0).then_some(()));
+    let lag = format!("offkey_lag_records{{partition=\"0\",topic=\"{input}\"}}");
+    wait_for("no lag", 60, || daemon.get("/metrics")?.contains(&format!("{lag} 0")).then_some(()));
+    daemon.stop();
+}
