@@ -16,7 +16,7 @@ pub(super) struct Args {
     /// Print every key with the value it has, defaults and environment included, secrets hidden.
     #[arg(long)]
     dump: bool,
-    /// Ask the brokers for the topics too. Nothing is changed, and a running daemon does not notice.
+    /// Try at the brokers what the daemon will do. Nothing is left behind, and a running daemon does not notice.
     #[cfg(feature = "daemon")]
     #[arg(long)]
     connect: bool,

@@ -4,12 +4,15 @@ use super::client::{CountError, PlainContext};
 use super::client_config;
 use super::failure::Failure;
 use super::sizes::{self, Fit, Limits};
-use crate::config::Config;
+use crate::config::{Config, Kafka};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A client that looks after topics.
+pub type Admin = AdminClient<PlainContext>;
 
 /// What was found out about our topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub struct Found {
 /// Bytes of a batch that belong to headers and framing, not to the value.
 const FRAME: usize = 4096;
 /// An output topic has to take at least this: a score or an alert without channels fits.
-const SMALLEST: usize = 16 << 10;
+pub const SMALLEST: usize = 16 << 10;
 /// `max.message.bytes` of a topic that does not say.
 const DEFAULT_LIMIT: usize = 1_048_588;
 /// What librdkafka itself sends at most unless told otherwise.
@@ -41,7 +44,7 @@ const CLIENT_LIMIT: usize = 1_000_000;
 /// Retriable while the broker is away; fatal with the topic's name and what to do.
 pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found, Failure> {
     let context = PlainContext { count_error: Arc::clone(count_error) };
-    let admin: AdminClient<PlainContext> = client_config(&config.kafka.restorer)
+    let admin: Admin = client_config(&config.kafka.restorer)
         .create_with_context(context)
         .map_err(|error| Failure::Fatal(error.to_string()))?;
     let (partitions, brokers) = tokio::task::block_in_place(|| partitions(&admin))?;
@@ -52,16 +55,7 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
             None => return Err(Failure::Retriable(format!("input topic `{topic}` does not exist yet"))),
         }
     }
-    let mut missing = Vec::new();
-    let replicas = i32::try_from(brokers.min(3)).unwrap_or(1);
-    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
-    for topic in outputs.into_iter().flatten() {
-        if !partitions.contains_key(topic) {
-            missing.push(NewTopic::new(topic, n_partitions, TopicReplication::Fixed(replicas)));
-        }
-    }
     let state = &config.state.topic;
-    let in_sync = (replicas - 1).max(1).to_string();
     match partitions.get(state) {
         Some(n) if *n < n_partitions && config.kafka.create_topics => grow(&admin, state, n_partitions).await?,
         Some(n) if *n < n_partitions => {
@@ -69,22 +63,12 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
                 "state topic `{state}` has {n} partitions, the input has {n_partitions}: give it as many (kafka-topics.sh --alter --topic {state} --partitions {n_partitions}), or allow `kafka.create_topics`"
             )));
         }
-        Some(_) => {}
-        None => missing.push(
-            NewTopic::new(state, n_partitions, TopicReplication::Fixed(replicas))
-                .set("cleanup.policy", "compact")
-                .set("min.insync.replicas", &in_sync)
-                .set("unclean.leader.election.enable", "false")
-                .set("segment.bytes", "67108864")
-                .set("segment.ms", "3600000")
-                .set("min.cleanable.dirty.ratio", "0.2")
-                .set("min.compaction.lag.ms", "3600000")
-                .set("max.compaction.lag.ms", "21600000")
-                .set("max.message.bytes", "16777216"),
-        ),
+        Some(_) | None => {}
     }
+    let mut missing = wanted(config, n_partitions, brokers);
+    missing.retain(|topic| !partitions.contains_key(topic.name));
     create(&admin, &missing, config.kafka.create_topics).await?;
-    let state_config = describe(&admin, state).await?;
+    let state_config = settings(&admin, ResourceSpecifier::Topic(state)).await.unwrap_or_default();
     // A broker that does not describe topics (the embedded one) leaves the defaults.
     if let Some(policy) = state_config.get("cleanup.policy")
         && policy != "compact"
@@ -93,20 +77,16 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
             "state topic `{state}` has cleanup.policy `{policy}`: retention would delete learned models; set it to compact"
         )));
     }
-    let client =
-        config.kafka.producer.get("message.max.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(CLIENT_LIMIT);
-    let topic_limit = |settings: &BTreeMap<String, String>| {
-        settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT)
-    };
-    let limit_of = |settings: &BTreeMap<String, String>| topic_limit(settings).min(client);
-    match sizes::fit(config, &Limits { topic: topic_limit(&state_config), client, frame: FRAME }) {
+    match snapshot_fit(config, &state_config) {
         Fit::Fits => {}
         Fit::Unless(text) => tracing::warn!("{text}"),
         Fit::TooLarge(text) => return Err(Failure::Fatal(text)),
     }
-    let mut limits = BTreeMap::from([(state.as_str(), limit_of(&state_config))]);
+    let mut limits = BTreeMap::from([(state.as_str(), limit(&state_config, &config.kafka))]);
+    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
     for topic in outputs.into_iter().flatten() {
-        let limit = limit_of(&describe(&admin, topic).await?);
+        let settings = settings(&admin, ResourceSpecifier::Topic(topic)).await.unwrap_or_default();
+        let limit = limit(&settings, &config.kafka);
         if limit < SMALLEST {
             return Err(Failure::Fatal(format!(
                 "output topic `{topic}` takes records of {limit} bytes at most: set its max.message.bytes to {SMALLEST} or more"
@@ -124,7 +104,50 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     })
 }
 
-fn partitions(admin: &AdminClient<PlainContext>) -> Result<(BTreeMap<String, i32>, usize), Failure> {
+/// Every topic of ours as it would be created.
+#[must_use]
+pub fn wanted(config: &Config, n_partitions: i32, brokers: usize) -> Vec<NewTopic<'_>> {
+    let replicas = i32::try_from(brokers.min(3)).unwrap_or(1);
+    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
+    let new = |topic| NewTopic::new(topic, n_partitions, TopicReplication::Fixed(replicas));
+    let mut wanted: Vec<NewTopic<'_>> = outputs.into_iter().flatten().map(|topic| new(topic)).collect();
+    let in_sync = if replicas > 2 { "2" } else { "1" };
+    wanted.push(
+        new(&config.state.topic)
+            .set("cleanup.policy", "compact")
+            .set("min.insync.replicas", in_sync)
+            .set("unclean.leader.election.enable", "false")
+            .set("segment.bytes", "67108864")
+            .set("segment.ms", "3600000")
+            .set("min.cleanable.dirty.ratio", "0.2")
+            .set("min.compaction.lag.ms", "3600000")
+            .set("max.compaction.lag.ms", "21600000")
+            .set("max.message.bytes", "16777216"),
+    );
+    wanted
+}
+
+/// Does a state topic with these settings take the largest snapshot?
+#[must_use]
+pub fn snapshot_fit(config: &Config, settings: &BTreeMap<String, String>) -> Fit {
+    sizes::fit(config, &Limits { topic: topic_limit(settings), client: client_limit(&config.kafka), frame: FRAME })
+}
+
+/// Bytes that a batch may have at most in a topic with these settings, sent by a client of ours.
+#[must_use]
+pub fn limit(settings: &BTreeMap<String, String>, kafka: &Kafka) -> usize {
+    topic_limit(settings).min(client_limit(kafka))
+}
+
+fn topic_limit(settings: &BTreeMap<String, String>) -> usize {
+    settings.get("max.message.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(DEFAULT_LIMIT)
+}
+
+fn client_limit(kafka: &Kafka) -> usize {
+    kafka.producer.get("message.max.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(CLIENT_LIMIT)
+}
+
+fn partitions(admin: &Admin) -> Result<(BTreeMap<String, i32>, usize), Failure> {
     let metadata =
         admin.inner().fetch_metadata(None, Duration::from_secs(5)).map_err(|error| Failure::of_query(&error))?;
     let exists = metadata.topics().iter().filter(|topic| topic.error().is_none());
@@ -132,7 +155,7 @@ fn partitions(admin: &AdminClient<PlainContext>) -> Result<(BTreeMap<String, i32
     Ok((counted.collect(), metadata.brokers().len()))
 }
 
-async fn create(admin: &AdminClient<PlainContext>, missing: &[NewTopic<'_>], allowed: bool) -> Result<(), Failure> {
+async fn create(admin: &Admin, missing: &[NewTopic<'_>], allowed: bool) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -161,7 +184,7 @@ async fn create(admin: &AdminClient<PlainContext>, missing: &[NewTopic<'_>], all
 
 /// The input has grown: its new partitions need a place for their state. Records of the state topic name their partition, so
 /// nothing moves.
-async fn grow(admin: &AdminClient<PlainContext>, topic: &str, partitions: i32) -> Result<(), Failure> {
+async fn grow(admin: &Admin, topic: &str, partitions: i32) -> Result<(), Failure> {
     let wanted = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or(1));
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     let grown = admin.create_partitions([&wanted], &options).await.map_err(|error| Failure::of_query(&error))?;
@@ -181,17 +204,38 @@ async fn grow(admin: &AdminClient<PlainContext>, topic: &str, partitions: i32) -
     }
 }
 
-/// Settings of a topic; none where the broker does not tell.
-async fn describe(admin: &AdminClient<PlainContext>, topic: &str) -> Result<BTreeMap<String, String>, Failure> {
+/// Would these topics be created? Nothing is.
+///
+/// # Errors
+/// What the broker says.
+pub async fn validate(admin: &Admin, topics: &[NewTopic<'_>]) -> Result<(), RDKafkaErrorCode> {
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10))).validate_only(true);
+    let validated = admin.create_topics(topics, &options).await.map_err(|error| code_of(&error))?;
+    validated.into_iter().find_map(Result::err).map_or(Ok(()), |(_, code)| Err(code))
+}
+
+/// Settings of a topic or a broker. The embedded broker tells none.
+///
+/// # Errors
+/// What the broker says.
+pub async fn settings(
+    admin: &Admin,
+    resource: ResourceSpecifier<'_>,
+) -> Result<BTreeMap<String, String>, RDKafkaErrorCode> {
     let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
-    let Ok(described) = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await else {
-        return Ok(BTreeMap::new());
-    };
+    let described = admin.describe_configs(&[resource], &options).await.map_err(|error| code_of(&error))?;
     let mut settings = BTreeMap::new();
-    for resource in described.into_iter().flatten() {
-        for entry in resource.entries {
+    for resource in described {
+        for entry in resource?.entries {
             settings.extend(entry.value.map(|value| (entry.name, value)));
         }
     }
     Ok(settings)
+}
+
+fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+    match error {
+        KafkaError::AdminOp(code) => *code,
+        other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+    }
 }

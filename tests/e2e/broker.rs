@@ -18,6 +18,8 @@ pub struct Broker {
     ports: (u16, u16),
     version: &'static str,
     properties: String,
+    /// More for the tool that formats its disk.
+    pub format: String,
     folder: tempfile::TempDir,
     process: Option<Child>,
 }
@@ -45,7 +47,8 @@ impl Broker {
     /// One that does not run yet.
     pub fn prepare(version: &'static str, ports: (u16, u16), properties: String) -> Self {
         let bootstrap = format!("127.0.0.1:{}", ports.0);
-        Self { bootstrap, ports, version, properties, folder: tempfile::tempdir().unwrap(), process: None }
+        let (format, folder) = (String::new(), tempfile::tempdir().unwrap());
+        Self { bootstrap, ports, version, properties, format, folder, process: None }
     }
 
     /// Starts it as it was left.
@@ -63,6 +66,7 @@ impl Broker {
             .arg(self.folder.path())
             .args([self.ports.0.to_string().as_str(), self.version, &self.ports.1.to_string()])
             .env("OFFKEY_TEST_BROKER_PROPERTIES", &self.properties)
+            .env("OFFKEY_TEST_BROKER_FORMAT", &self.format)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -25,6 +25,7 @@ mod readiness;
 mod recovery;
 mod reorder;
 mod restart;
+mod secured;
 mod signals;
 mod sizes;
 mod straight_line;

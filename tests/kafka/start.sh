@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts one Apache Kafka broker (KRaft, one node) on loopback and stays in the foreground:
 #   tests/kafka/start.sh FOLDER PORT [VERSION] [CONTROLLER_PORT]
+# OFFKEY_TEST_BROKER_PROPERTIES has the last word over the properties, OFFKEY_TEST_BROKER_FORMAT is given to the format tool.
 # A folder that holds a broker already is started again as it was left.
 set -euo pipefail
 folder=$1 port=$2 version=${3:-4.4.0} controller=${4:-$(($2 + 1))}
@@ -36,6 +37,7 @@ ${OFFKEY_TEST_BROKER_PROPERTIES:-}
 PROPERTIES
 java_args=(-Xmx512m -Xms128m -XX:+UseSerialGC "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn" -cp "$jars/*")
 if [ ! -f "$folder/data/meta.properties" ]; then
-  java "${java_args[@]}" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$folder/server.properties" >/dev/null
+  read -ra format <<<"${OFFKEY_TEST_BROKER_FORMAT:-}"
+  java "${java_args[@]}" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qk -c "$folder/server.properties" "${format[@]}" >/dev/null
 fi
 exec java "${java_args[@]}" kafka.Kafka "$folder/server.properties"
