@@ -163,7 +163,8 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        crate::replay::csv::read(file.path(), "timestamp", "label").unwrap()
+        let columns = crate::replay::csv::Columns { time: "timestamp", label: "label", step: None };
+        crate::replay::csv::read(file.path(), columns).unwrap()
     }
 
     #[test]

@@ -41,8 +41,7 @@ fn an_idle_daemon_without_its_broker_is_not_ready_but_healthy_and_comes_back() {
     daemon.wait_until_ready();
     setup.wait_until_read();
     broker.kill();
-    let why = wait_for("it to notice", 120, || daemon.why_not_ready());
-    assert!(why.contains("no broker has answered for"), "{why}");
+    wait_for("it to notice", 180, || daemon.why_not_ready().filter(|why| why.contains("no broker has answered for")));
     assert_eq!(daemon.ask("/healthz").unwrap().0, 200);
     assert!(daemon.metric("offkey_kafka_errors_total{kind=\"transport\"}") > 0.0);
     broker.resume();
