@@ -1,7 +1,7 @@
 //! The fast autoencoder, for entities of few channels: one per channel, 16 rows to 16 tanh units and back, the newest row
 //! hidden from its input, learning from row 0 at full speed. Its residual of the hidden row tells of onsets.
 
-use super::autoencoder::{activation::Activation, dense};
+use super::autoencoder::{activation::Activation, aligned::Aligned, dense};
 use super::snapshot::{Soundness, all_finite};
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -29,9 +29,9 @@ pub struct Residuals {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fast {
     rows: Vec<f32>,
-    encoder: Vec<f32>,
+    encoder: Aligned,
     code_bias: Vec<f32>,
-    decoder: Vec<f32>,
+    decoder: Aligned,
     output_bias: Vec<f32>,
 }
 
@@ -48,8 +48,8 @@ impl Fast {
             (0..ROWS * UNITS).map(|_| ((rng.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0) * reach).collect()
         };
         Self {
-            encoder: draw(),
-            decoder: draw(),
+            encoder: draw().into(),
+            decoder: draw().into(),
             rows: vec![0.0; ROWS],
             code_bias: vec![0.0; UNITS],
             output_bias: vec![0.0; ROWS],
@@ -92,7 +92,7 @@ impl Fast {
         let shape =
             [self.rows.len(), self.encoder.len(), self.decoder.len(), self.code_bias.len(), self.output_bias.len()]
                 == [ROWS, square, square, UNITS, ROWS];
-        let values = [&self.rows, &self.encoder, &self.decoder, &self.code_bias, &self.output_bias];
+        let values: [&[f32]; 5] = [&self.rows, &self.encoder, &self.decoder, &self.code_bias, &self.output_bias];
         Soundness::of(shape && values.iter().all(|values| all_finite(values)), "fast autoencoder")
     }
 }
@@ -117,8 +117,8 @@ mod tests {
             (599, 0.197_543_6, 0.287_755_7),
         ];
         let mut fast = Fast::new(0);
-        fast.encoder = (0..256).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect();
-        fast.decoder = (256..512).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect();
+        fast.encoder = (0..256).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect::<Vec<_>>().into();
+        fast.decoder = (256..512).map(|i| (noise(i) * 2.0 - 1.0) * 0.4).collect::<Vec<_>>().into();
         let told: Vec<Residuals> = (0..600u64)
             .map(|t| if t == 500 { 25.0 } else { ((t % 7) as f32 - 3.0) * 0.5 + noise(t) * 0.5 })
             .map(|value| fast.see(f64::from(value)))

@@ -55,7 +55,8 @@ impl Model {
         self.window.push(scaled);
         self.net.forward(self.window.cells(), &settings.model, pass);
         if self.window.has_missing() {
-            for ((residual, delta), missing) in pass.residual.iter_mut().zip(&mut pass.delta).zip(self.window.missing())
+            for ((residual, delta), missing) in
+                pass.residual.iter_mut().zip(pass.delta.iter_mut()).zip(self.window.missing())
             {
                 if *missing {
                     (*residual, *delta) = (0.0, 0.0);

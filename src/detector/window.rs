@@ -1,49 +1,31 @@
 //! The last W scaled rows as one flat slice, oldest row first, and which of their cells were missing.
 
+use super::autoencoder::aligned::Aligned;
 use super::snapshot::{Soundness, all_finite};
 use serde::{Deserialize, Serialize};
 
-/// Rows are appended behind one another; when the room is used up, the last window moves to its front.
-const ROOM: usize = 4;
-
-/// A sliding window of `rows x channels` cells.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Kept", into = "Kept")]
+/// A sliding window of `rows x channels` cells. It moves in memory with every row, so that it always begins where the loops
+/// over it like it: on a cache line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub struct Window {
-    cells: Vec<f32>,
+    cells: Aligned,
     missing: Vec<bool>,
-    any_missing: u32,
-    start: usize,
-    len: usize,
+    #[serde(skip)]
+    n_missing: u32,
 }
 
-/// What a snapshot keeps of a window: the cells in it, not where they lie in memory.
-#[derive(Serialize, Deserialize)]
+/// What a snapshot keeps of a window.
+#[derive(Deserialize)]
 struct Kept {
-    cells: Vec<f32>,
+    cells: Aligned,
     missing: Vec<bool>,
-}
-
-impl From<Window> for Kept {
-    fn from(window: Window) -> Self {
-        Self { cells: window.cells().to_vec(), missing: window.missing().to_vec() }
-    }
 }
 
 impl From<Kept> for Window {
     fn from(kept: Kept) -> Self {
-        let len = kept.cells.len().min(kept.missing.len());
-        let (mut cells, mut missing) = (kept.cells, kept.missing);
-        cells.truncate(len);
-        missing.truncate(len);
-        let any_missing = missing.iter().filter(|missing| **missing).count() as u32;
-        Self { cells, missing, any_missing, start: 0, len }
-    }
-}
-
-impl PartialEq for Window {
-    fn eq(&self, other: &Self) -> bool {
-        self.cells() == other.cells() && self.missing() == other.missing()
+        let n_missing = kept.missing.iter().filter(|missing| **missing).count() as u32;
+        Self { cells: kept.cells, missing: kept.missing, n_missing }
     }
 }
 
@@ -52,51 +34,50 @@ impl Window {
     #[must_use]
     pub fn new(rows: usize, channels: usize) -> Self {
         let len = rows * channels;
-        Self { cells: vec![0.0; len], missing: vec![false; len], any_missing: 0, start: 0, len }
+        Self { cells: vec![0.0; len].into(), missing: vec![false; len], n_missing: 0 }
     }
 
     /// The cells, oldest row first.
     #[must_use]
     pub fn cells(&self) -> &[f32] {
-        &self.cells[self.start..self.start + self.len]
+        &self.cells
     }
 
     /// Which of [`cells`](Self::cells) were missing.
     #[must_use]
     pub fn missing(&self) -> &[bool] {
-        &self.missing[self.start..self.start + self.len]
+        &self.missing
     }
 
     /// Is there a missing cell in the window?
     #[must_use]
     pub fn has_missing(&self) -> bool {
-        self.any_missing > 0
+        self.n_missing > 0
     }
 
     /// Drops the oldest row and appends one; a NaN is held at the channel's last value and marked.
     pub fn push(&mut self, row: &[f32]) {
         let channels = row.len();
-        if self.start + self.len + channels > self.cells.len() {
-            let room = (ROOM + 1) * self.len.max(channels);
-            self.cells.resize(room, 0.0);
-            self.missing.resize(room, false);
-            self.cells.copy_within(self.start..self.start + self.len, 0);
-            self.missing.copy_within(self.start..self.start + self.len, 0);
-            self.start = 0;
+        let newest = self.cells.len() - channels;
+        if self.has_missing() {
+            self.n_missing -= self.missing[..channels].iter().filter(|missing| **missing).count() as u32;
+            self.missing.copy_within(channels.., 0);
+            self.missing[newest..].fill(false);
         }
-        let end = self.start + self.len;
+        // The last row stays where it was until it is written over: what is missing keeps its value.
+        self.cells.copy_within(channels.., 0);
         for (c, value) in row.iter().enumerate() {
-            let missing = value.is_nan();
-            self.cells[end + c] = if missing { self.cells[end + c - channels] } else { *value };
-            self.any_missing += u32::from(missing);
-            self.any_missing -= u32::from(self.missing[self.start + c]);
-            self.missing[end + c] = missing;
+            if value.is_nan() {
+                self.missing[newest + c] = true;
+                self.n_missing += 1;
+            } else {
+                self.cells[newest + c] = *value;
+            }
         }
-        self.start += channels;
     }
 
     pub(super) fn soundness(&self, len: usize) -> Soundness {
-        Soundness::of(self.len == len && all_finite(self.cells()), "window")
+        Soundness::of([self.cells.len(), self.missing.len()] == [len; 2] && all_finite(&self.cells), "window")
     }
 }
 

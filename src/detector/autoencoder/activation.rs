@@ -25,13 +25,30 @@ impl Activation {
     #[must_use]
     pub fn apply(self, sum: f32) -> f32 {
         match self {
-            Self::Shrinkage { theta } if sum > theta => sum - theta,
-            Self::Shrinkage { theta } if sum < -theta => sum + theta,
-            Self::Shrinkage { .. } => 0.0,
+            Self::Shrinkage { theta } => shrunk(sum, theta),
             Self::Tanh => libm::tanhf(sum),
             Self::Relu => sum.max(0.0),
             Self::Sigmoid => sigmoid(sum),
             Self::Linear => sum,
+        }
+    }
+
+    /// Activations of all units in place of their sums.
+    pub fn apply_to(self, sums: &mut [f32]) {
+        match self {
+            Self::Shrinkage { theta } => sums.iter_mut().for_each(|sum| *sum = shrunk(*sum, theta)),
+            Self::Tanh | Self::Relu | Self::Sigmoid | Self::Linear => {
+                sums.iter_mut().for_each(|sum| *sum = self.apply(*sum));
+            }
+        }
+    }
+
+    /// Is its slope 1 wherever it is not 0?
+    #[must_use]
+    pub fn is_piecewise_linear(self) -> bool {
+        match self {
+            Self::Shrinkage { .. } | Self::Relu | Self::Linear => true,
+            Self::Tanh | Self::Sigmoid => false,
         }
     }
 
@@ -45,6 +62,13 @@ impl Activation {
             Self::Linear => 1.0,
         }
     }
+}
+
+/// Nearer to zero by `theta`. Without a branch: which units are active changes with every row.
+#[inline]
+fn shrunk(sum: f32, theta: f32) -> f32 {
+    let rest = sum.abs() - theta;
+    if rest > 0.0 { rest.copysign(sum) } else { 0.0 }
 }
 
 /// The logistic function.

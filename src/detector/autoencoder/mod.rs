@@ -2,12 +2,14 @@
 //! Simple (undercomplete, no penalty) or sparse (shrinkage, L1, KL); squared error or cross entropy; tied or not.
 
 pub mod activation;
+pub mod aligned;
 pub mod dense;
 pub mod optimizer;
 pub mod principal;
 
 use super::snapshot::{Soundness, all_finite};
 use activation::{Activation, sigmoid};
+use aligned::Aligned;
 use optimizer::{Moments, Optimizer};
 use rand_core::Rng;
 use rand_pcg::Pcg32;
@@ -107,8 +109,8 @@ impl Default for Settings {
 pub struct Autoencoder {
     inputs: u32,
     units: u32,
-    encoder: Vec<f32>,
-    decoder: Option<Vec<f32>>,
+    encoder: Aligned,
+    decoder: Option<Aligned>,
     code_bias: Vec<f32>,
     output_bias: Vec<f32>,
     decoder_norms: Vec<f32>,
@@ -125,9 +127,9 @@ pub struct Pass {
     /// Units whose activation is not zero.
     pub active: Vec<u32>,
     /// Reconstruction minus window, in scaled units; 0 where the window's cell was missing.
-    pub residual: Vec<f32>,
+    pub residual: Aligned,
     /// Derivative of the loss by the decoder's output, times inputs; the residual itself for squared error.
-    pub delta: Vec<f32>,
+    pub delta: Aligned,
     slope: Vec<f32>,
     encoder_step: Vec<f32>,
     decoder_step: Vec<f32>,
@@ -139,10 +141,19 @@ impl Pass {
         self.slope.resize(units, 0.0);
         self.encoder_step.resize(units, 0.0);
         self.decoder_step.resize(units, 0.0);
-        self.residual.resize(inputs, 0.0);
-        self.delta.resize(inputs, 0.0);
-        self.active.clear();
-        self.active.reserve(units);
+        self.residual.resize(inputs);
+        self.delta.resize(inputs);
+    }
+
+    /// Lists the active units, without a branch on what is as good as chance.
+    fn collect_active(&mut self) {
+        self.active.resize(self.code.len(), 0);
+        let mut n = 0;
+        for (j, unit) in self.code.iter().enumerate() {
+            self.active[n] = j as u32;
+            n += usize::from(*unit != 0.0);
+        }
+        self.active.truncate(n);
     }
 }
 
@@ -212,8 +223,8 @@ impl Autoencoder {
         Self {
             inputs: u32::try_from(inputs).expect("a window has fewer than 2^32 cells"),
             units: u32::try_from(units).expect("a code has fewer than 2^32 units"),
-            encoder,
-            decoder,
+            encoder: encoder.into(),
+            decoder: decoder.map(Aligned::from),
             code_bias,
             output_bias,
             decoder_norms: vec![0.0; units],
@@ -239,12 +250,8 @@ impl Autoencoder {
     pub fn forward(&self, window: &[f32], settings: &Settings, pass: &mut Pass) {
         pass.fit_to(self.units as usize, self.inputs as usize);
         dense::affine(&self.encoder, window, &self.code_bias, &mut pass.code);
-        for (j, unit) in pass.code.iter_mut().enumerate() {
-            *unit = settings.activation.apply(*unit);
-            if *unit != 0.0 {
-                pass.active.push(j as u32);
-            }
-        }
+        settings.activation.apply_to(&mut pass.code);
+        pass.collect_active();
         dense::combine(self.decoder_rows(), &pass.code, &pass.active, &self.output_bias, &mut pass.residual);
         match settings.loss {
             Loss::Mse => {
@@ -252,7 +259,7 @@ impl Autoencoder {
                 pass.delta.copy_from_slice(&pass.residual);
             }
             Loss::Bce => {
-                for ((residual, delta), x) in pass.residual.iter_mut().zip(&mut pass.delta).zip(window) {
+                for ((residual, delta), x) in pass.residual.iter_mut().zip(pass.delta.iter_mut()).zip(window) {
                     let y = sigmoid(*residual);
                     let target = ((x + RANGE) / (2.0 * RANGE)).clamp(0.0, 1.0);
                     *delta = y - target;
@@ -270,10 +277,14 @@ impl Autoencoder {
         self.steps = self.steps.wrapping_add(1);
         let per_channel = 1.0 / channels as f32;
         dense::project(self.decoder_rows(), &pass.delta, &pass.active, &mut pass.slope);
-        for (k, &j) in pass.active.iter().enumerate() {
-            let unit = pass.code[j as usize];
-            let penalty = self.penalty_slope(j as usize, unit, settings);
-            pass.slope[k] = (pass.slope[k] * per_channel + penalty) * settings.activation.slope(unit);
+        let n_active = pass.active.len();
+        pass.slope[..n_active].iter_mut().for_each(|slope| *slope *= per_channel);
+        if settings.penalty != Penalty::None || !settings.activation.is_piecewise_linear() {
+            for (slope, &j) in pass.slope.iter_mut().zip(&pass.active) {
+                let unit = pass.code[j as usize];
+                let penalty = self.penalty_slope(j as usize, unit, settings);
+                *slope = (*slope + penalty) * settings.activation.slope(unit);
+            }
         }
         match settings.optimizer {
             Optimizer::NormalizedSgd => {
@@ -299,11 +310,19 @@ impl Autoencoder {
     }
 
     fn descend(&mut self, window: &[f32], pass: &mut Pass, per_channel: f32, rate: f32, bounded: bool) {
-        for (k, &j) in pass.active.iter().enumerate() {
-            let bound = if bounded { 1.0 + self.decoder_norms[j as usize] } else { 1.0 };
-            pass.encoder_step[k] = cut(rate / bound * pass.slope[k]);
-            pass.decoder_step[k] = cut(rate * pass.code[j as usize] * per_channel);
-            self.code_bias[j as usize] -= pass.encoder_step[k];
+        // Gathered, worked out, scattered: the loop in the middle is wide.
+        let n_active = pass.active.len();
+        let (encoder_step, decoder_step) = (&mut pass.encoder_step[..n_active], &mut pass.decoder_step[..n_active]);
+        for ((bound, unit), &j) in encoder_step.iter_mut().zip(decoder_step.iter_mut()).zip(&pass.active) {
+            *bound = if bounded { 1.0 + self.decoder_norms[j as usize] } else { 1.0 };
+            *unit = pass.code[j as usize];
+        }
+        for ((encoder, decoder), slope) in encoder_step.iter_mut().zip(decoder_step.iter_mut()).zip(&pass.slope) {
+            *encoder = cut(rate / *encoder * slope);
+            *decoder = cut(rate * *decoder * per_channel);
+        }
+        for (step, &j) in encoder_step.iter().zip(&pass.active) {
+            self.code_bias[j as usize] -= step;
         }
         match &mut self.decoder {
             None => dense::retreat(

@@ -85,11 +85,11 @@ fn loss(net: &Autoencoder, window: &[f32], settings: &Settings, means: &[f32]) -
 }
 
 /// A parameter vector of a network, to move one of its numbers.
-type Part = fn(&mut Autoencoder) -> &mut Vec<f32>;
+type Part = fn(&mut Autoencoder) -> &mut [f32];
 
 const PARTS: [(&str, Part); 4] = [
     ("encoder", |net| &mut net.encoder),
-    ("decoder", |net| net.decoder.get_or_insert_with(Vec::new)),
+    ("decoder", |net| net.decoder.get_or_insert_default()),
     ("code bias", |net| &mut net.code_bias),
     ("output bias", |net| &mut net.output_bias),
 ];
