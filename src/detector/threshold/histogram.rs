@@ -45,6 +45,30 @@ pub struct Histogram {
     fresh: f32,
 }
 
+/// Probability of a value at `bin` or beyond in each of several histograms. They are walked together: the sum of one alone
+/// would wait for every of its additions.
+#[must_use]
+pub fn tail_probabilities<const N: usize>(of: [&Histogram; N], bin: f32) -> [f64; N] {
+    let next = bin as usize + 1;
+    let end = (next.div_ceil(COARSE) * COARSE).min(BINS);
+    let (mut fine, mut coarse) = ([0.0f32; N], [0.0f32; N]);
+    let (mut bins, mut sums): ([&[f32]; N], [&[f32]; N]) = ([&[]; N], [&[]; N]);
+    for n in 0..N {
+        (bins[n], sums[n]) = (&of[n].bins[next..end], &of[n].coarse[end / COARSE..]);
+    }
+    for k in 0..bins[0].len() {
+        for n in 0..N {
+            fine[n] += bins[n][k];
+        }
+    }
+    for k in 0..sums[0].len() {
+        for n in 0..N {
+            coarse[n] += sums[n][k];
+        }
+    }
+    std::array::from_fn(|n| of[n].tail_probability(bin, f64::from(fine[n] + coarse[n])))
+}
+
 impl Default for Histogram {
     fn default() -> Self {
         Self { bins: vec![0.0; BINS], coarse: vec![0.0; BINS / COARSE], total: 0.0, fresh: 1.0 }
@@ -68,25 +92,15 @@ impl Histogram {
         }
     }
 
-    /// Sum of the bins above `bin`.
-    fn above(&self, bin: usize) -> f64 {
-        let next = bin + 1;
-        let end = next.div_ceil(COARSE) * COARSE;
-        let fine: f32 = self.bins[next..end.min(BINS)].iter().sum();
-        let coarse: f32 = self.coarse[end / COARSE..].iter().sum();
-        f64::from(fine + coarse)
-    }
-
-    /// Probability of a value at `bin` or beyond: counted, and beyond the 97 % quantile blended with a Pareto tail (exponential
-    /// in the bins), which also speaks where nothing was ever counted. In `0..=1`; 1 while empty.
-    #[must_use]
-    pub fn tail_probability(&self, bin: f32) -> f64 {
+    /// Probability of a value at `bin` or beyond, with the sum of the bins above that one: counted, and past the 97 % quantile
+    /// blended with a Pareto tail (exponential in the bins), which also speaks where nothing was ever counted. In `0..=1`; 1
+    /// while empty.
+    fn tail_probability(&self, bin: f32, beyond: f64) -> f64 {
         let total = f64::from(self.total);
         if total <= 0.0 {
             return 1.0;
         }
         let whole = bin as usize;
-        let beyond = self.above(whole);
         let above = (beyond + f64::from(self.bins[whole]) * f64::from(1.0 - (bin - whole as f32))).max(0.0);
         let counted = (above / total).min(1.0);
         if beyond >= TAIL * total {
@@ -97,7 +111,9 @@ impl Histogram {
 
     fn with_pareto_tail(&self, bin: f32, above: f64, counted: f64, total: f64) -> f64 {
         let (mut mass, mut moment) = (0.0f64, 0.0f64);
-        for (k, count) in self.bins.iter().enumerate().rev() {
+        // Above the highest coarse bin that holds anything there is nothing to add.
+        let occupied = self.coarse.iter().rposition(|sum| *sum > 0.0).map_or(0, |highest| (highest + 1) * COARSE);
+        for (k, count) in self.bins[..occupied].iter().enumerate().rev() {
             mass += f64::from(*count);
             moment += f64::from(*count) * (k as f64 + 0.5);
             if mass < TAIL * total {
@@ -145,6 +161,11 @@ impl Histogram {
 mod tests {
     use super::*;
 
+    fn tail_probability(histogram: &Histogram, value: f32) -> f64 {
+        let [probability] = tail_probabilities([histogram], bin_of(value));
+        probability
+    }
+
     #[test]
     fn half_of_the_mass_lies_above_the_median() {
         let mut histogram = Histogram::default();
@@ -153,7 +174,7 @@ mod tests {
         }
         let median = histogram.quantile(0.5).unwrap();
         assert!((median / 500.0 - 1.0).abs() < 0.05, "{median}");
-        assert!((histogram.tail_probability(bin_of(500.0)) - 0.5).abs() < 0.02);
+        assert!((tail_probability(&histogram, 500.0) - 0.5).abs() < 0.02);
     }
 
     #[test]
@@ -162,8 +183,7 @@ mod tests {
         for i in 0..2000 {
             histogram.learn(bin_of(1.0 + (i % 97) as f32 * 0.01), 0.9998);
         }
-        let probabilities: Vec<f64> =
-            [1.9, 3.0, 6.0, 50.0].iter().map(|u| histogram.tail_probability(bin_of(*u))).collect();
+        let probabilities: Vec<f64> = [1.9, 3.0, 6.0, 50.0].iter().map(|u| tail_probability(&histogram, *u)).collect();
         assert!(probabilities.windows(2).all(|pair| pair[1] < pair[0]), "{probabilities:?}");
         assert!(probabilities[3] > 0.0);
     }

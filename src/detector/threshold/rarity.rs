@@ -3,7 +3,7 @@
 
 use super::super::decay;
 use super::super::snapshot::{Soundness, all_finite};
-use super::histogram::{Histogram, bin_of};
+use super::histogram::{self, Histogram, bin_of};
 use serde::{Deserialize, Serialize};
 
 /// Rows of an episode: histograms learn the maximum of so many.
@@ -38,11 +38,47 @@ pub struct Stream {
     learned: u32,
     long: Histogram,
     short: Histogram,
+    #[serde(skip)]
+    peak: Peak,
+}
+
+/// The largest of the recent values and its bin, which seldom change from row to row.
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    value: f32,
+    bin: f32,
+}
+
+impl Peak {
+    fn of(value: f32) -> Self {
+        Self { value, bin: bin_of(value) }
+    }
+}
+
+/// Not known yet.
+impl Default for Peak {
+    fn default() -> Self {
+        Self { value: f32::NAN, bin: 0.0 }
+    }
+}
+
+/// Two peaks are equal: they follow from the recent values.
+impl PartialEq for Peak {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { recent: vec![0.0; BLOCK], next: 0, learned: 0, long: Histogram::default(), short: Histogram::default() }
+        Self {
+            recent: vec![0.0; BLOCK],
+            next: 0,
+            learned: 0,
+            long: Histogram::default(),
+            short: Histogram::default(),
+            peak: Peak::default(),
+        }
     }
 }
 
@@ -54,18 +90,24 @@ impl Stream {
             return 0.0;
         }
         let bin = bin_of(value);
-        let probability = self.long.tail_probability(bin).max(self.short.tail_probability(bin));
+        let [long, short] = histogram::tail_probabilities([&self.long, &self.short], bin);
+        let probability = long.max(short);
         (-libm::log10(probability.max(1e-300))).clamp(0.0, CAP)
     }
 
     /// Counts the maximum of the last [`BLOCK`] values, this one included.
     pub fn learn(&mut self, value: f32, keep: &Keep) {
-        self.recent[self.next as usize] = value;
+        let gone = std::mem::replace(&mut self.recent[self.next as usize], value);
         self.next = (self.next + 1) % BLOCK as u32;
         self.learned = self.learned.saturating_add(1);
-        let bin = bin_of(largest(&self.recent));
-        self.long.learn(bin, keep.long);
-        self.short.learn(bin, keep.short);
+        let Peak { value: peak, .. } = self.peak;
+        if value >= peak {
+            self.peak = Peak::of(value);
+        } else if peak.is_nan() || gone >= peak {
+            self.peak = Peak::of(largest(&self.recent));
+        }
+        self.long.learn(self.peak.bin, keep.long);
+        self.short.learn(self.peak.bin, keep.short);
     }
 
     pub(in super::super) fn soundness(&self) -> Soundness {
