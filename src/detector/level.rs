@@ -78,6 +78,7 @@ pub struct Glance {
 }
 
 impl Centre {
+    #[inline(always)] // a call would send every field through memory
     fn see(&mut self, x: f64, frozen: bool, resolution: f64, steps: &Steps, settings: &Settings) -> Glance {
         if self.n == 0 {
             self.mean = x;
@@ -170,7 +171,7 @@ impl Level {
     ) -> Streams {
         glances.clear();
         let (mut deviation, mut smoothed, mut season_sum, mut present) = (0.0, 0.0, 0.0, 0u32);
-        let bin = time_of_day_bin(seconds, settings.bins);
+        let bin = if self.season.is_some() { time_of_day_bin(seconds, settings.bins) } else { 0 };
         for (c, value) in values.iter().enumerate() {
             if value.is_nan() {
                 glances.push(None);

@@ -28,6 +28,9 @@ impl Default for Settings {
     }
 }
 
+/// Share of the squared limit of a deviation below which rounding cannot matter.
+const SURELY_INSIDE: f64 = 0.99;
+
 /// Running moments per channel, in the sensors' own units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
@@ -76,14 +79,17 @@ impl Scaler {
 
     /// Moves the moments by one row, with a step of `weight` times the usual one. NaN: the channel is missing.
     pub fn learn(&mut self, values: &[f32], weight: f64, step: f64, settings: &Settings) {
-        let step = step * weight;
+        let (step, usual) = (step * weight, settings.winsor * settings.winsor);
         for (c, value) in values.iter().enumerate() {
             if value.is_nan() {
                 continue;
             }
-            let deviation = f64::from(*value) - self.mean[c];
-            let limit = (settings.winsor * self.deviation(c)).max(settings.creep * deviation.abs());
-            let deviation = deviation.clamp(-limit, limit);
+            let mut deviation = f64::from(*value) - self.mean[c];
+            // Nearly every value is far inside of the limit: no root has to be taken to see that.
+            if deviation * deviation > SURELY_INSIDE * usual * (self.variance[c] + self.floor[c]) {
+                let limit = (settings.winsor * self.deviation(c)).max(settings.creep * deviation.abs());
+                deviation = deviation.clamp(-limit, limit);
+            }
             self.mean[c] += step * deviation;
             self.variance[c] = (1.0 - step) * (self.variance[c] + step * deviation * deviation);
         }
