@@ -7,14 +7,18 @@ use crate::detector::row::EventTime;
 use crate::wire::channels::{ChannelId, Channels, Lookup};
 use serde::{Deserialize, Serialize};
 
+/// Index into the names, value, microseconds after the row's time.
+type KeptCell = (u16, f32, i64);
+/// Time, offset, measurements.
+type KeptRow = (EventTime, i64, Vec<KeptCell>);
+
 /// An [`Aligner`] without the numbers of a lane's channels.
 #[derive(Serialize, Deserialize)]
 pub struct Kept {
     frontier: EventTime,
     last: Option<(EventTime, i64)>,
     names: Vec<String>,
-    /// Time, offset, measurements: index into the names, value, microseconds after the row's time.
-    waiting: Vec<(EventTime, i64, Vec<(u16, f32, i64)>)>,
+    waiting: Vec<KeptRow>,
     /// Index into the names, value, time.
     held: Vec<(u16, f32, EventTime)>,
 }
@@ -55,7 +59,7 @@ impl Aligner {
             return None;
         }
         let id = |name: u16| ids[usize::from(name)];
-        let row = |(at, offset, cells): (EventTime, i64, Vec<(u16, f32, i64)>)| Row {
+        let row = |(at, offset, cells): KeptRow| Row {
             at,
             offset,
             cells: cells

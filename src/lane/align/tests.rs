@@ -235,8 +235,8 @@ fn what_waited_under_other_settings_goes_out() {
 
 #[test]
 fn bytes_that_no_aligner_can_have_written_are_refused() {
-    type Raw =
-        (i64, Option<(i64, i64)>, Vec<&'static str>, Vec<(i64, i64, Vec<(u16, f32, i64)>)>, Vec<(u16, f32, i64)>);
+    type Row = (i64, i64, Vec<(u16, f32, i64)>);
+    type Raw = (i64, Option<(i64, i64)>, Vec<&'static str>, Vec<Row>, Vec<(u16, f32, i64)>);
     let read = |raw: Raw| {
         let kept = postcard::from_bytes(&postcard::to_allocvec(&raw).unwrap()).unwrap();
         Aligner::of(kept, &mut channels()).is_some()
