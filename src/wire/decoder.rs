@@ -169,7 +169,6 @@ impl Decoder {
         let text = std::str::from_utf8(payload)
             .map_err(|error| Rejection::InvalidUtf8.because(format!("byte {} is not UTF-8", error.valid_up_to())))?;
 
-        self.channels.rewind();
         let measured = json::read(text, &self.fields, &mut self.channels, &mut self.scratch, &mut out.measurements)?;
         if let EntityFrom::Fields(paths) = &self.settings.entity {
             self.scratch.entity(paths, &mut out.entity)?;

@@ -1,11 +1,13 @@
 //! One walk through a JSON message, straight from its bytes into measurements: no tree, no map. Both formats share it;
-//! the wide one collects an object's numbers, the long one a name and a number.
+//! the wide one collects an object's numbers, the long one a name and a number. Plain messages take the short cut of
+//! [`super::plain`], all others serde_json's way.
 //!
 //! Depth: serde_json refuses what is nested deeper than 128 levels where we look, and skips the rest without recursion.
 
 use super::channels::{ChannelId, Channels, Lookup};
 use super::decoder::{MAX_MEASUREMENTS, check_entity, number};
 use super::fields::{Fields, Mask, Path, Role};
+use super::plain;
 use super::rejection::{Rejected, Rejection};
 use crate::detector::row::EventTime;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -26,7 +28,7 @@ enum Found<T> {
 }
 
 /// Buffers of the walk, used again for every message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Scratch {
     /// Name of the value being read, from the values object on.
     name: String,
@@ -57,14 +59,9 @@ pub(super) fn read(
     scratch: &mut Scratch,
     out: &mut Vec<(ChannelId, f32)>,
 ) -> Result<bool, Rejected> {
-    scratch.begin(fields);
     let mut walk = Walk { fields, channels, scratch, out };
-    let mut json = serde_json::Deserializer::from_str(text);
-    let object = Node { mask: fields.all(), level: 0, inside: fields.values_at_root, walk: &mut walk };
-    let end = json.deserialize_map(object).and_then(|()| json.end());
-    if let Err(error) = end {
-        let rejected = scratch.rejected.take();
-        return Err(rejected.unwrap_or_else(|| Rejection::MalformedJson.because(error.to_string())));
+    if plain::read(text, &mut walk).is_none() {
+        walk.read(text)?;
     }
     if fields.long {
         return walk.measure_one();
@@ -124,7 +121,7 @@ impl Scratch {
 
 /// A value that is no object.
 #[derive(Clone, Copy)]
-enum Leaf<'a> {
+pub(super) enum Leaf<'a> {
     Null,
     Bool,
     Integer(i64),
@@ -145,14 +142,90 @@ impl Leaf<'_> {
     }
 }
 
-struct Walk<'w> {
-    fields: &'w Fields,
-    channels: &'w mut Channels,
-    scratch: &'w mut Scratch,
-    out: &'w mut Vec<(ChannelId, f32)>,
+/// What is found on the way through a message, whoever reads its bytes.
+pub(super) struct Walk<'w> {
+    pub(super) fields: &'w Fields,
+    pub(super) channels: &'w mut Channels,
+    pub(super) scratch: &'w mut Scratch,
+    pub(super) out: &'w mut Vec<(ChannelId, f32)>,
 }
 
 impl Walk<'_> {
+    /// Reads a whole message with serde_json.
+    pub(super) fn read(&mut self, text: &str) -> Result<(), Rejected> {
+        let (mask, inside) = self.begin();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let object = Node { mask, level: 0, inside, walk: self };
+        let end = json.deserialize_map(object).and_then(|()| json.end());
+        end.map_err(|error| {
+            let rejected = self.scratch.rejected.take();
+            rejected.unwrap_or_else(|| Rejection::MalformedJson.because(error.to_string()))
+        })
+    }
+
+    /// A message begins: the wanted fields below it, and whether it holds the values itself.
+    pub(super) fn begin(&mut self) -> (Mask, bool) {
+        self.scratch.begin(self.fields);
+        self.channels.rewind();
+        self.out.clear();
+        (self.fields.all(), self.fields.values_at_root)
+    }
+
+    /// An object begins. `true`: it is the one that holds the values.
+    pub(super) fn enter(&mut self, mask: Mask, level: usize) -> bool {
+        let mut is_values = false;
+        for role in self.fields.ending(mask, level) {
+            match role {
+                Role::Values => {
+                    self.scratch.has_values = true;
+                    is_values = true;
+                }
+                Role::Entity(part) => self.scratch.entity[part] = Found::Invalid("an object"),
+                Role::Timestamp => self.scratch.time = Found::Invalid("an object"),
+                Role::Channel => self.scratch.channel = Found::Invalid("an object"),
+                Role::Value => self.scratch.value = Found::Invalid("an object"),
+            }
+        }
+        is_values
+    }
+
+    /// A name in an object: the wanted fields below it. Within the values it becomes the end of the channel's name, which is cut
+    /// back to its length by [`Walk::leave`].
+    pub(super) fn key(&mut self, mask: Mask, level: usize, inside: bool, key: &str) -> Mask {
+        if inside {
+            let name = &mut self.scratch.name;
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(key);
+        }
+        self.fields.below(mask, level, key)
+    }
+
+    /// Length of the name so far.
+    pub(super) fn name_len(&self) -> usize {
+        self.scratch.name.len()
+    }
+
+    /// What a name stood for has been read.
+    pub(super) fn leave(&mut self, name_len: usize) {
+        self.scratch.name.truncate(name_len);
+    }
+
+    /// A value that is no object.
+    pub(super) fn leaf(&mut self, mask: Mask, level: usize, inside: bool, leaf: Leaf<'_>) -> Result<(), Rejected> {
+        let fields = self.fields;
+        let mut claimed = false;
+        for role in fields.ending(mask, level) {
+            claimed = true;
+            self.capture(role, leaf);
+        }
+        if inside && !claimed {
+            return self.measure(leaf);
+        }
+        Ok(())
+    }
+
     /// A leaf with a role of its own.
     fn capture(&mut self, role: Role, leaf: Leaf<'_>) {
         let scratch = &mut *self.scratch;
@@ -328,19 +401,11 @@ struct Node<'s, 'w> {
 
 impl Node<'_, '_> {
     fn leaf<E: de::Error>(self, leaf: Leaf<'_>) -> Result<(), E> {
-        let mut claimed = false;
-        for role in self.walk.fields.ending(self.mask, self.level) {
-            claimed = true;
-            self.walk.capture(role, leaf);
-        }
-        if self.inside && !claimed {
-            self.walk.measure(leaf).map_err(|rejected| {
-                self.walk.scratch.rejected = Some(rejected);
-                // Never shown: the reason waits in the scratch.
-                E::custom("")
-            })?;
-        }
-        Ok(())
+        self.walk.leaf(self.mask, self.level, self.inside, leaf).map_err(|rejected| {
+            self.walk.scratch.rejected = Some(rejected);
+            // Never shown: the reason waits in the scratch.
+            E::custom("")
+        })
     }
 }
 
@@ -363,26 +428,13 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let walk = &mut *self.walk;
-        for role in walk.fields.ending(self.mask, self.level) {
-            match role {
-                Role::Values => {
-                    walk.scratch.has_values = true;
-                    self.inside = true;
-                }
-                Role::Entity(part) => walk.scratch.entity[part] = Found::Invalid("an object"),
-                Role::Timestamp => walk.scratch.time = Found::Invalid("an object"),
-                Role::Channel => walk.scratch.channel = Found::Invalid("an object"),
-                Role::Value => walk.scratch.value = Found::Invalid("an object"),
-            }
-        }
-        let length = walk.scratch.name.len();
-        while let Some(mask) =
-            map.next_key_seed(Key { walk, mask: self.mask, level: self.level, inside: self.inside })?
-        {
-            map.next_value_seed(Node { walk, mask, level: self.level + 1, inside: self.inside })?;
-            walk.scratch.name.truncate(length);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { walk, mask, level, inside } = self;
+        let inside = walk.enter(mask, level) || inside;
+        let length = walk.name_len();
+        while let Some(mask) = map.next_key_seed(Key { walk, mask, level, inside })? {
+            map.next_value_seed(Node { walk, mask, level: level + 1, inside })?;
+            walk.leave(length);
         }
         Ok(())
     }
@@ -442,13 +494,6 @@ impl Visitor<'_> for Key<'_, '_> {
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<Mask, E> {
-        if self.inside {
-            let name = &mut self.walk.scratch.name;
-            if !name.is_empty() {
-                name.push('.');
-            }
-            name.push_str(key);
-        }
-        Ok(self.walk.fields.below(self.mask, self.level, key))
+        Ok(self.walk.key(self.mask, self.level, self.inside, key))
     }
 }

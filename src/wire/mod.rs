@@ -8,6 +8,7 @@ pub mod decoder;
 pub mod fields;
 mod json;
 pub mod model_v1;
+mod plain;
 pub mod rejection;
 pub mod score_v1;
 pub mod state_record;
