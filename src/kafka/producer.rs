@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// A retry of librdkafka never comes before 0.8 x `retry.backoff.ms` (400 ms): what took less was not retried.
 const PROMPT: Duration = Duration::from_millis(280);
 
+/// Between two looks at what is acknowledged: short beside a broker's answer.
+const REST: Duration = Duration::from_micros(300);
+
 /// Names of the topics that outputs go to.
 #[derive(Clone, Debug)]
 pub struct Topics {
@@ -173,7 +176,8 @@ impl Producer {
         }
     }
 
-    /// Sends and waits until every record is acknowledged. Polls itself: `flush` waits in steps of 100 ms.
+    /// Sends and waits until every record is acknowledged. Polls itself, for `flush` waits in steps of 100 ms, and sleeps between,
+    /// for the client's own wait of a millisecond turns in circles.
     fn send_all<'a>(&self, outputs: impl Iterator<Item = Output<'a>>, deadline: Instant) -> Result<(), Failure> {
         for (n, output) in outputs.enumerate() {
             if n == 1 {
@@ -182,10 +186,19 @@ impl Producer {
             self.send(&output, deadline)?;
         }
         while self.inner.in_flight_count() > 0 {
-            self.inner.poll(Duration::from_millis(1));
+            self.take_reports();
             self.check(deadline)?;
         }
         self.check(deadline)
+    }
+
+    /// One event of the client (delivery reports come by the thousand), or a short rest if that left everything under way.
+    fn take_reports(&self) {
+        let before = self.inner.in_flight_count();
+        self.inner.poll(Duration::ZERO);
+        if self.inner.in_flight_count() == before {
+            std::thread::sleep(REST);
+        }
     }
 
     fn check(&self, deadline: Instant) -> Result<(), Failure> {
@@ -200,18 +213,17 @@ impl Producer {
 
     fn send(&self, output: &Output<'_>, deadline: Instant) -> Result<(), Failure> {
         let Some(topic) = self.topics.of(output.stream) else { return Ok(()) };
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in output.headers() {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(output.key).headers(headers);
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(output.key);
+        record.headers = output.headers().fold(None, |headers: Option<OwnedHeaders>, (key, value)| {
+            Some(headers.unwrap_or_default().insert(Header { key, value: Some(value) }))
+        });
         record.payload = output.value;
         record.partition = output.partition;
         loop {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.inner.poll(Duration::from_millis(1));
+                    self.take_reports();
                     self.check(deadline)?;
                     record = back;
                 }
