@@ -46,7 +46,10 @@ fn main() {
         read_with_offkey(setup, WARM * ENTITIES);
     }
     say_load();
-    println!("{rounds} rounds of {rows} rows of {} channels, {ENTITIES} entities, {PARTITIONS} partitions", bed::CHANNELS);
+    println!(
+        "{rounds} rounds of {rows} rows of {} channels, {ENTITIES} entities, {PARTITIONS} partitions",
+        bed::CHANNELS
+    );
     println!("\n        rows a second                        CPU us a row                 of the count");
     println!("round   count     offkey    with scores      count  offkey  with scores   offkey  with scores");
     let mut done: Vec<[Reading; 3]> = Vec::new();

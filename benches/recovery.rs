@@ -39,7 +39,10 @@ fn main() {
     }
     let rounds = number("OFFKEY_ROUNDS", 3);
     say_load();
-    println!("{LOAD} rows a second of {} channels on {PARTITIONS} partitions while instances are killed", bed::CHANNELS);
+    println!(
+        "{LOAD} rows a second of {} channels on {PARTITIONS} partitions while instances are killed",
+        bed::CHANNELS
+    );
     println!("\nentities  bytes a      snapshots  from SIGKILL to      recovery  of it read     rows a");
     println!("          snapshot     read back  the first commit s   s         again, rows    second");
     for entities in [1_000, 10_000] {
@@ -108,9 +111,8 @@ fn kill(daemon: Daemon, setup: &Setup) -> (Daemon, Kill) {
     let killed = Instant::now();
     let daemon = setup.start();
     let recovering = |samples: &Samples| samples.get("offkey_lanes{state=\"recovering\"}") > 0.0;
-    daemon.wait_for("a lane to recover", 120, |samples| {
-        (recovering(samples) || samples.live_lanes() > 0).then_some(())
-    });
+    daemon
+        .wait_for("a lane to recover", 120, |samples| (recovering(samples) || samples.live_lanes() > 0).then_some(()));
     let began = Instant::now();
     let (mut first_commit, mut live) = (None, None);
     let samples = wait_for("the first commit with all lanes live", 300, || {

@@ -1,4 +1,5 @@
-//! A thread with its lanes. It takes work in order; what the lanes want the world to see waits in them for the next cut.
+//! A thread with its lanes. Orders come first and records wait, so that a cut takes no longer than a batch, however much there is
+//! to catch up; what the lanes want the world to see waits in them for the next cut.
 
 use super::memory::Shares;
 use super::poison::Poison;
@@ -16,7 +17,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// What a worker is told to do.
@@ -73,8 +74,17 @@ struct Kept {
 /// Works until nobody can send any more.
 pub fn run(inbox: &Receiver<Work>, shared: &Shared) {
     let mut lanes = Lanes { kept: BTreeMap::new(), shared };
-    for work in inbox {
-        lanes.take(work);
+    loop {
+        let work = if lanes.kept.values().any(Kept::is_ready) {
+            inbox.try_recv()
+        } else {
+            inbox.recv().map_err(|_| TryRecvError::Disconnected)
+        };
+        match work {
+            Ok(work) => lanes.obey(work),
+            Err(TryRecvError::Empty) => lanes.handle_some(),
+            Err(TryRecvError::Disconnected) => return,
+        }
     }
 }
 
@@ -84,7 +94,7 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    fn take(&mut self, work: Work) {
+    fn obey(&mut self, work: Work) {
         let shared = self.shared;
         match work {
             Work::Add(lane, backlog) => self.add(*lane, backlog),
@@ -105,11 +115,13 @@ impl Lanes<'_> {
                     let _ = answer.send(kept.lane.replay_from(metadata.as_deref()));
                 }
             }
-            Work::Handle(id, batch) => self.attempt(&id, |kept| {
-                kept.waiting.push_back(batch);
-                kept.catch_up(shared)
-            }),
+            Work::Handle(id, batch) => {
+                if let Some(kept) = self.kept.get_mut(&id) {
+                    kept.waiting.push_back(batch);
+                }
+            }
             Work::Finish(id, answer) => {
+                self.attempt(&id, |kept| kept.handle_all(shared));
                 if let Some(kept) = self.kept.get_mut(&id) {
                     let _ = answer.send(kept.lane.finish_recovery());
                 }
@@ -123,7 +135,6 @@ impl Lanes<'_> {
                     let _ = parts.send(part);
                     kept.lane.set_rulebook(&rules);
                 }
-                self.attempt(&lane, |kept| kept.catch_up(shared));
             }
             Work::Census(id, answer) => {
                 if let Some(kept) = self.kept.get(&id) {
@@ -132,6 +143,14 @@ impl Lanes<'_> {
             }
             Work::Drop(ids) => ids.iter().for_each(|id| self.drop(id)),
         }
+    }
+
+    /// One batch of every lane that has one.
+    fn handle_some(&mut self) {
+        let shared = self.shared;
+        let ready: Vec<PartitionId> =
+            self.kept.iter().filter(|(_, kept)| kept.is_ready()).map(|(id, _)| id.clone()).collect();
+        ready.iter().for_each(|id| self.attempt(id, |kept| kept.handle_next(shared)));
     }
 
     fn add(&mut self, lane: Lane, backlog: Backlog) {
@@ -178,15 +197,24 @@ impl Lanes<'_> {
 }
 
 impl Kept {
-    fn catch_up(&mut self, shared: &Shared) -> io::Result<()> {
-        // Batches wait: their bytes stay in the backlog, which pauses the partition in the end.
-        while self.lane.pending_bytes() < AHEAD
-            && let Some(batch) = self.waiting.pop_front()
-        {
-            let started = Instant::now();
-            self.handle(&batch)?;
-            self.timing.handled(batch.iter().count(), started.elapsed());
-            self.share(&shared.shares);
+    /// Are there records that need not wait for the next cut? Their bytes stay in the backlog, which pauses the partition in the end.
+    fn is_ready(&self) -> bool {
+        !self.waiting.is_empty() && self.lane.pending_bytes() < AHEAD
+    }
+
+    fn handle_next(&mut self, shared: &Shared) -> io::Result<()> {
+        let Some(batch) = self.waiting.pop_front() else { return Ok(()) };
+        let started = Instant::now();
+        self.handle(&batch)?;
+        self.timing.handled(batch.iter().count(), started.elapsed());
+        self.share(&shared.shares);
+        Ok(())
+    }
+
+    /// The same with all that wait: before a lane that was read again is done.
+    fn handle_all(&mut self, shared: &Shared) -> io::Result<()> {
+        while !self.waiting.is_empty() {
+            self.handle_next(shared)?;
         }
         Ok(())
     }
