@@ -108,6 +108,17 @@ struct Check<'a> {
     found: Found,
 }
 
+fn is_without_coordinator(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        )
+    )
+}
+
 enum Look {
     Seen(Seen),
     Missing,
@@ -240,8 +251,7 @@ impl Check<'_> {
             Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut)) => self.found.wrong.push(format!(
                 "kafka.group: the offsets of `{group}` are unstable: a transaction over them is pending; a daemon would wait for its end"
             )),
-            // A commit of nowhere is refused, and by whom it may be made was looked at before.
-            Ok(()) | Err(KafkaError::ConsumerCommit(_)) => {
+            Ok(()) => {
                 let members = self.reader.fetch_group_list(Some(group), PATIENCE);
                 let n = members.ok().and_then(|list| list.groups().first().map(|group| group.members().len()));
                 self.found.fine.push(format!("kafka.group: `{group}` can be used, {} members now", n.unwrap_or(0)));
@@ -250,10 +260,28 @@ impl Check<'_> {
         }
     }
 
+    /// A group that nobody has used before has no coordinator at first.
     fn try_group(&self, lanes: &[PartitionId], first: &PartitionId) -> Result<(), KafkaError> {
-        self.reader.committed_offsets(list_of(lanes.iter().map(|lane| (lane, Offset::Invalid))), PATIENCE)?;
         let nowhere = PartitionId { partition: NOWHERE, ..first.clone() };
-        self.reader.commit(&list_of([(&nowhere, Offset::Offset(0))]), CommitMode::Sync)
+        let offsets = || list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.reader.committed_offsets(offsets(), PATIENCE);
+            let commit = || self.reader.commit(&list_of([(&nowhere, Offset::Offset(0))]), CommitMode::Sync);
+            match asked.map(drop).and_then(|()| commit()) {
+                Err(error) if is_without_coordinator(&error) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                // Nowhere is no partition, and others are members: both are said to who may commit, and to nobody else.
+                Err(KafkaError::ConsumerCommit(
+                    RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::RebalanceInProgress,
+                )) => return Ok(()),
+                result => return result,
+            }
+        }
     }
 
     /// The trial's producer, if there can be one.
