@@ -165,7 +165,7 @@ fn the_check_finds_every_missing_permission_and_the_daemon_works_with_what_it_as
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
     // The daemon did not notice, and nobody who reads committed records sees anything of it.
-    assert_eq!(daemon.metric("offkey_producer_renewals_total"), 0.0);
+    assert_eq!(daemon.metric("offkey_commits_total{outcome=\"fenced\"}"), 0.0);
     assert_eq!(daemon.metric("offkey_rebalances_total{kind=\"lost\"}"), 0.0);
     assert_eq!(daemon.metric("offkey_rebalances_total{kind=\"revoked\"}"), 0.0);
     assert_eq!(before, ["alerts", "scores", "dead"].map(|which| setup.values(which)));
