@@ -224,6 +224,33 @@ fn too_many_measurements_do_not_wait() {
 }
 
 #[test]
+fn the_largest_snapshot_is_bounded_and_the_bound_is_near() {
+    let mut channels = Channels::new(Selection::all());
+    let wide: Vec<_> = (0..512)
+        .map(|n| match channels.intern(&format!("{n:0>256}")) {
+            Lookup::Channel(id) => (id, 1.5),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let year = 31_536_000_000_000;
+    let far = Settings { interval: Some(year), max_lateness: 3_000 * year, ..GRID };
+    for n in [1, 512] {
+        for settings in [IN_ORDER, LONG, GRID, far] {
+            let mut aligner = Aligner::default();
+            for at in 0..1_100 {
+                let at = EventTime::from_micros(if settings == far { at * year + year - 1 } else { at / 200 });
+                aligner.place(at, i64::MAX, &wide[..n], &settings);
+                while aligner.next(&settings, &mut Vec::new()).is_some() {}
+            }
+            let size = postcard::to_allocvec(&aligner.keep(&channels)).unwrap().len();
+            let bound = settings.largest_snapshot(n);
+            assert!(size <= bound, "{n} channels, {settings:?}: {size} of {bound}");
+            assert!(settings != far || 2 * size > bound, "{n} channels: {size} of {bound}");
+        }
+    }
+}
+
+#[test]
 fn what_waited_under_other_settings_goes_out() {
     let mut run = Run::new(IN_ORDER);
     (0..3).for_each(|n| run.record(n, (5 + n, 0, 0.0)));
