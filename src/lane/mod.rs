@@ -13,6 +13,7 @@ pub mod record;
 pub mod recovery;
 pub mod rulebook;
 pub mod size;
+mod snapshots;
 pub mod tally;
 
 pub use census::Census;
@@ -29,7 +30,7 @@ use crate::wire::dead_letter::{DeadLetter, Refused};
 use crate::wire::decoder::{Content, Decoded, Decoder, Message};
 use crate::wire::rejection::{Rejected, Rejection};
 use crate::wire::score_v1;
-use crate::wire::state_record::{Envelope, Key, Kind};
+use crate::wire::state_record::Key;
 use align::Late;
 use effects::{Effects, Stream};
 use entities::{Entities, Place};
@@ -102,6 +103,8 @@ pub struct Part {
 pub struct Lane {
     id: PartitionId,
     settings: Arc<Settings>,
+    /// Of the settings that shape detectors: worked out once.
+    fingerprint: u64,
     rulebook: Arc<Rulebook>,
     decoder: Decoder,
     decoded: Decoded,
@@ -121,6 +124,7 @@ impl Lane {
     #[must_use]
     pub fn new(id: PartitionId, live_from: i64, settings: Arc<Settings>, rulebook: Arc<Rulebook>) -> Self {
         Self {
+            fingerprint: settings.detector.fingerprint(),
             decoder: Decoder::new(settings.decoder.clone()),
             decoded: Decoded::default(),
             values: Vec::new(),
@@ -242,92 +246,6 @@ impl Lane {
         if live {
             self.pending.tally.count(&counts);
         }
-    }
-
-    /// What the lane may hold in memory from now on. Nothing that it says depends on it.
-    pub fn set_memory(&mut self, limits: Memory) {
-        self.entities.set_limits(limits);
-        self.make_room();
-    }
-
-    /// What the lane holds in memory.
-    #[must_use]
-    pub fn memory(&self) -> Memory {
-        self.entities.usage()
-    }
-
-    /// Entities beyond the limits leave; with a snapshot, if they changed since their last one.
-    fn make_room(&mut self) {
-        while let Some(entity) = self.entities.pop_over_limits() {
-            let mut value = Vec::new();
-            self.encode(&entity, &mut value);
-            if let Some(first) = entity.first_dirty
-                && !self.push_snapshot(&entity.name, &value)
-            {
-                self.entities.hold(&entity.name, first);
-            }
-            match entity.state {
-                entity::State::Probation(_) => self.pending.tally.probation_evictions += 1,
-                entity::State::Trained(_) => self.pending.tally.evictions += 1,
-            }
-            self.pending.evicted.push((entity.name.to_string(), value));
-        }
-    }
-
-    /// Brings an entity back from the bytes it left with; what cannot be read of them begins anew. `None`: it never left, but
-    /// another whose name has the same hash.
-    pub fn revive(&mut self, name: &str, value: Option<&[u8]>, now_offset: i64) {
-        match value {
-            Some(value) => {
-                let entity = self.read_snapshot(name, value).unwrap_or_else(|_| Entity::new(name));
-                self.entities.bring_back(entity, now_offset);
-            }
-            None => self.entities.begin_anew(name, now_offset),
-        }
-        self.pending.tally.returns += 1;
-    }
-
-    fn read_snapshot(&mut self, name: &str, value: &[u8]) -> Result<Entity, recovery::Unusable> {
-        let envelope = Envelope::decode(value).map_err(recovery::Unusable::Unreadable)?;
-        let fingerprint = self.settings.detector.fingerprint();
-        if envelope.kind != Kind::Snapshot || envelope.fingerprint != fingerprint {
-            return Err(recovery::Unusable::OtherShape);
-        }
-        let (settings, rulebook) = (&self.settings.detector, &self.rulebook);
-        Entity::decode(name, envelope.as_of, envelope.body, settings, rulebook, self.decoder.channels_mut())
-            .map_err(recovery::Unusable::from)
-    }
-
-    /// Writes the state record's value of an entity over `value`.
-    fn encode(&self, entity: &Entity, value: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        entity.encode(self.decoder.channels(), &mut body);
-        let envelope = Envelope {
-            kind: Kind::Snapshot,
-            fingerprint: self.settings.detector.fingerprint(),
-            as_of: entity.as_of - i64::from(is_planted("snapshot_late")),
-            rows: entity.n_rows(),
-            body: &body,
-        };
-        value.clear();
-        envelope.encode(value);
-    }
-
-    /// Adds an encoded snapshot to the pending effects. False: it is larger than the state topic takes.
-    fn push_snapshot(&mut self, name: &str, value: &[u8]) -> bool {
-        if value.len() > self.settings.max_snapshot {
-            self.pending.tally.oversized += 1;
-            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(value.len());
-            return false;
-        }
-        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: name }.encode();
-        self.pending.tally.snapshots += 1;
-        self.pending.tally.snapshot_bytes += value.len() as u64;
-        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |out| {
-            out.extend_from_slice(value);
-            true
-        });
-        true
     }
 
     /// A tombstone: the entity is gone, once the rows that came before are judged.

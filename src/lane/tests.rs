@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::detector::threshold;
-use crate::wire::state_record::OffsetMetadata;
+use crate::wire::state_record::{Envelope, Kind, OffsetMetadata};
 use proptest::prelude::*;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
