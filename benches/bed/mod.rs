@@ -198,8 +198,8 @@ impl Daemon {
     /// Waits for its metrics to show something.
     pub fn wait_for<T>(&self, what: &str, seconds: u64, look: impl Fn(&Samples) -> Option<T>) -> T {
         wait_for(what, seconds, || {
-            // Rendering them costs, too.
-            std::thread::sleep(Duration::from_millis(15));
+            // Rendering them costs CPU time of the daemon's own.
+            std::thread::sleep(Duration::from_millis(100));
             look(&self.samples()?)
         })
     }
