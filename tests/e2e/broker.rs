@@ -2,13 +2,13 @@
 
 use crate::wait_for;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -51,6 +51,16 @@ impl Broker {
         Self { bootstrap, ports, version, properties, format, folder, process: None }
     }
 
+    /// Where it keeps its logs.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Has it ended by itself?
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some())
+    }
+
     /// Starts it as it was left.
     pub fn resume(&mut self) {
         self.launch();
@@ -79,10 +89,20 @@ impl Broker {
         wait_for("the broker", 180, || metadata(&self.bootstrap));
     }
 
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) {
+        if let Some(process) = &mut self.process {
+            Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+            wait_for("the broker to end", 60, || process.try_wait().unwrap());
+            self.process = None;
+        }
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
+            // It may have ended by itself.
+            let _ = process.kill();
             process.wait().unwrap();
         }
     }
@@ -148,15 +168,37 @@ pub fn delete_records(bootstrap: &str, topic: &str, below: &[i64]) {
 /// Creates a topic with this many partitions.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32) {
     wait_for("a topic", 60, || create_topic_on(bootstrap, name, partitions, 1));
+    // A broker tells of a topic a little later than it has created it.
+    let (admin, _) = admin(bootstrap);
+    wait_for("a topic to be told of", 60, || {
+        let metadata = admin.inner().fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+        (metadata.topics()[0].partitions().len() == partitions as usize).then_some(())
+    });
 }
 
-/// The same with settings of its own.
+/// Creates a topic with settings of its own.
 pub fn create_topic_with(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let (admin, runtime) = admin(bootstrap);
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
-    let created = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
-    assert!(created.iter().all(Result::is_ok), "{created:?}");
+    runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap().pop().unwrap().unwrap();
+}
+
+/// Gives a topic more partitions.
+pub fn grow_topic(bootstrap: &str, name: &str, partitions: usize) {
+    let (admin, runtime) = admin(bootstrap);
+    let wanted = NewPartitions::new(name, partitions);
+    runtime.block_on(admin.create_partitions([&wanted], &AdminOptions::new())).unwrap().pop().unwrap().unwrap();
+}
+
+/// Deletes a topic, and waits until it is gone.
+pub fn delete_topic(bootstrap: &str, name: &str) {
+    let (admin, runtime) = admin(bootstrap);
+    runtime.block_on(admin.delete_topics(&[name], &AdminOptions::new())).unwrap().pop().unwrap().unwrap();
+    wait_for("the topic to be gone", 60, || {
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(5)).ok()?;
+        metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+    });
 }
 
 /// The same on so many nodes, if there are as many now.

@@ -1,6 +1,6 @@
 //! `offkey run` as a process.
 
-use crate::broker::free_port;
+use crate::broker::{create_topic, free_port};
 use crate::{topic, wait_for};
 use std::fs::File;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub struct Setup {
     /// Lines to add to the config.
     pub more: String,
     pub session_timeout: &'static str,
+    pub transaction_timeout: &'static str,
+    pub snapshot_interval: &'static str,
     pub warmup: u32,
     /// What others are compared with: no bug is planted in it.
     pub is_reference: bool,
@@ -47,6 +49,8 @@ impl Setup {
             input,
             more: String::new(),
             session_timeout: "10s",
+            transaction_timeout: "30s",
+            snapshot_interval: "2s",
             warmup: 400,
             is_reference: false,
             folder: tempfile::tempdir().unwrap(),
@@ -64,16 +68,26 @@ impl Setup {
         format!("{}-{which}", self.name)
     }
 
+    /// Creates the outputs, for readers that are there before the daemon.
+    pub fn create_outputs(&self) {
+        for (which, partitions) in [("alerts", 2), ("scores", 4), ("dead", 1)] {
+            create_topic(&self.bootstrap, &self.topic(which), partitions);
+        }
+    }
+
     /// The config of an instance.
     pub fn config(&self, instance: &str, http: u16) -> PathBuf {
         let file = self.folder.path().join(format!("{instance}.toml"));
-        let Self { brokers, name, input, more, session_timeout, warmup, .. } = self;
+        let Self {
+            brokers, name, input, more, session_timeout, transaction_timeout, snapshot_interval, warmup, ..
+        } = self;
         let text = format!(
             r#"[kafka]
 brokers = ["{brokers}"]
 group = "{name}"
 instance = "{instance}"
 session_timeout = "{session_timeout}"
+transaction_timeout = "{transaction_timeout}"
 [input]
 topics = ["{input}"]
 entity = "key"
@@ -87,7 +101,7 @@ dead_letters = "{name}-dead"
 rows = {warmup}
 [state]
 topic = "{name}-state"
-snapshot_interval = "2s"
+snapshot_interval = "{snapshot_interval}"
 [http]
 listen = "127.0.0.1:{http}"
 {more}
@@ -111,6 +125,7 @@ listen = "127.0.0.1:{http}"
             .arg(self.config(instance, http))
             .envs(environment.iter().copied())
             .envs(self.is_reference.then_some(("OFFKEY_PLANT", "")))
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -130,7 +145,7 @@ listen = "127.0.0.1:{http}"
 
     /// Waits until everything that is in the input was committed.
     pub fn wait_until_read(&self) {
-        wait_for(&format!("{} to read everything", self.name), 240, || {
+        wait_for(&format!("{} to read everything", self.name), 600, || {
             (topic::lag(&self.bootstrap, &self.name, &self.input)? == 0).then_some(())
         });
     }
@@ -190,6 +205,13 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Rows that were read again in silence, by this process and those that had its name before.
+    pub fn n_replayed(&self) -> u64 {
+        let log = self.log();
+        let numbers = log.split(" replayed=").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        numbers.map(|number| number.parse::<u64>().unwrap()).sum()
+    }
+
     pub fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:{}{path}", self.http);
         ureq::get(&url).call().ok()?.body_mut().read_to_string().ok()
@@ -213,10 +235,28 @@ impl Daemon {
 
     pub fn wait_until_ready(&self) {
         wait_for("the daemon to be ready", 120, || {
-            let ready: serde_json::Value = serde_json::from_str(&self.get("/readyz")?).ok()?;
+            let ready = self.readiness()?;
             let lanes = ready["checks"].as_array()?.iter().find(|check| check["name"] == "lanes")?;
             (ready["ready"] == true && lanes["reason"] != "0 of 0 assigned partitions are live").then_some(())
         });
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.readiness().is_some_and(|ready| ready["ready"] == true)
+    }
+
+    /// The checks that fail, with their reasons.
+    pub fn why_not_ready(&self) -> String {
+        let Some(ready) = self.readiness() else { return "no answer".to_owned() };
+        let failing = ready["checks"].as_array().into_iter().flatten().filter(|check| check["ok"] != true);
+        failing.map(|check| format!("{}: {}; ", check["name"], check["reason"])).collect()
+    }
+
+    fn readiness(&self) -> Option<serde_json::Value> {
+        let ask = ureq::get(format!("http://127.0.0.1:{}/readyz", self.http));
+        // Not ready is an answer too.
+        let mut answer = ask.config().http_status_as_error(false).build().call().ok()?;
+        serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
     }
 
     /// A sample of /metrics by its whole name, labels included.

@@ -1,8 +1,9 @@
 //! The process dies at each named place of the protocol, and nobody notices.
 
 use crate::broker::{create_topic, shared};
+use crate::checker::check_at_rest;
 use crate::daemon::{Setup, unique};
-use crate::faults::{assert_no_divergence, compare, produce};
+use crate::faults::{Producing, assert_no_divergence, compare};
 use crate::fleet::Fleet;
 use crate::topic::{Writer, read_all};
 use std::os::unix::process::ExitStatusExt;
@@ -25,7 +26,8 @@ fn dying_at_any_named_place_changes_nothing() {
     let input = unique("places");
     create_topic(bootstrap, &input, 4);
     let setup = Setup::new(bootstrap, "places", &input);
-    let producing = produce(bootstrap, &input, 3_000, 1_500);
+    setup.create_outputs();
+    let producing = Producing::start(bootstrap, &input, 1_300, 1_500);
     for place in PLACES {
         let mut daemon = setup.start_with("a", &[("OFFKEY_CRASH_AT", place)]);
         if place == "mid_shutdown" {
@@ -34,9 +36,10 @@ fn dying_at_any_named_place_changes_nothing() {
         }
         let status = daemon.wait(120);
         assert_eq!(status.signal(), Some(9), "it did not die at {place}\n{}", daemon.log());
+        check_at_rest(&setup, &["a"]);
     }
     let daemon = setup.start("a");
-    producing.join().unwrap();
+    producing.stop();
     setup.wait_until_read();
     assert_no_divergence(&[&daemon]);
     daemon.stop();

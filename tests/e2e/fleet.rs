@@ -23,6 +23,12 @@ impl Fleet {
         Self { rng: Pcg32::seed_from_u64(seed), machines, t: 0 }
     }
 
+    /// Goes on behind so many ticks of another.
+    pub fn behind(mut self, ticks: u64) -> Self {
+        self.t = ticks;
+        self
+    }
+
     fn noise(&mut self) -> f64 {
         (0..4).map(|_| f64::from(self.rng.next_u32()) / f64::from(u32::MAX) - 0.5).sum()
     }

@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod broker;
+mod checker;
 mod cluster;
 mod daemon;
 mod demo_series;
@@ -30,6 +31,7 @@ mod signals;
 mod sizes;
 mod straight_line;
 mod topic;
+mod watcher;
 
 /// Rounds of a test that can be short or long.
 fn rounds(short: u32, long: u32) -> u32 {
