@@ -24,6 +24,7 @@ mod prometheus;
 mod proxy;
 mod readiness;
 mod recovery;
+mod refused;
 mod reorder;
 mod restart;
 mod secured;
