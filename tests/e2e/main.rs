@@ -9,6 +9,7 @@ mod checker;
 mod cluster;
 mod daemon;
 mod demo_series;
+mod disk;
 mod endtxn;
 #[cfg(feature = "failpoints")]
 mod failpoints;
