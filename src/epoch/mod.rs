@@ -293,7 +293,7 @@ impl Protocol {
         let Some(epoch) = self.take_epoch(|phase| matches!(phase, Phase::Committing(_))) else { return };
         match result {
             Ok(prompt) => {
-                if !prompt {
+                if !prompt && !is_planted("no_strike_when_slow") {
                     self.strike();
                 }
                 self.durable(epoch, now);
@@ -339,7 +339,7 @@ impl Protocol {
         self.phase = Phase::Idle;
         match result {
             Ok((starts, prompt)) => {
-                if !prompt {
+                if !prompt && !is_planted("no_strike_when_slow") {
                     self.strike();
                 }
                 self.orders.push_back(Command::TroubleIsOver);
