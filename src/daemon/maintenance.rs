@@ -8,7 +8,7 @@ use super::spill::Spill;
 use crate::config::{Config, Delivery};
 use crate::epoch::{Commit, Epoch, Failure};
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
-use crate::kafka::consumer::{Batch, Consumer, Order, Outlets, unix_millis};
+use crate::kafka::consumer::{Batch, Consumer, Event as PollEvent, Order, Outlets, unix_millis};
 use crate::kafka::producer::{Producer, Topics};
 use crate::kafka::restorer::Restorer;
 use crate::kafka::state_topic::members;
@@ -143,8 +143,10 @@ impl Held {
                     &orders_in,
                     &mut Outlets {
                         batch: &mut |_, _, _| {},
-                        event: &mut |crate::kafka::consumer::Event::Failed(failure)| {
-                            *lock(&lost) = Some(failure.to_string())
+                        event: &mut |event| match event {
+                            PollEvent::Failed(failure) => *lock(&lost) = Some(failure.to_string()),
+                            // It reads nothing.
+                            PollEvent::Jumped(_) | PollEvent::WentBack(_) => {}
                         },
                         polled: &|_| {},
                     },

@@ -173,6 +173,7 @@ async fn run_with(
         Ok(consumer) => Arc::new(consumer),
         Err(failure) => return End::Fatal(failure.to_string()),
     };
+    let (jumps, jumped) = channel();
     let poller = {
         let (consumer, status, workers, events) =
             (Arc::clone(&consumer), Arc::clone(status), workers.clone(), events.clone());
@@ -183,7 +184,15 @@ async fn run_with(
                     batch: &mut |lane, backlog, batch| {
                         workers.send_to(backlog, lane, Work::Handle(lane.clone(), batch));
                     },
-                    event: &mut |PollEvent::Failed(failure)| drop(events.send(Event::ConsumerFailed(failure))),
+                    // Nobody hears it once committer and observer have ended.
+                    event: &mut |event| match event {
+                        PollEvent::Failed(failure) => drop(events.send(Event::ConsumerFailed(failure))),
+                        PollEvent::WentBack(lane) => {
+                            tracing::error!(%lane, "the log has begun anew below what was read of it: was the topic created anew? Its lane begins again");
+                            drop(events.send(Event::Broken(vec![lane])));
+                        }
+                        PollEvent::Jumped(jump) => drop(jumps.send(jump)),
+                    },
                     polled: &|now| status.polled(now),
                 },
             );
@@ -207,7 +216,7 @@ async fn run_with(
     let observer = {
         let (config, status, workers, end) =
             (Arc::clone(config), Arc::clone(status), workers.clone(), Arc::clone(&observed));
-        std::thread::spawn(move || observer::observe(&config, &errors, &consumer, &workers, &status, &end))
+        std::thread::spawn(move || observer::observe(&config, &errors, &consumer, &workers, &status, &jumped, &end))
     };
     let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
     let stopped = tokio::select! {

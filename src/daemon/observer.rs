@@ -5,13 +5,13 @@ use super::status::Status;
 use super::worker::Work;
 use crate::config::Config;
 use crate::kafka::client::CountError;
-use crate::kafka::consumer::{Consumer, unix_millis};
+use crate::kafka::consumer::{Consumer, Jump, unix_millis};
 use crate::kafka::restorer::Restorer;
 use crate::lane::Census;
 use crate::lane::record::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime};
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,6 +23,7 @@ pub fn observe(
     consumer: &Consumer,
     workers: &Workers,
     status: &Status,
+    jumps: &Receiver<Jump>,
     end: &AtomicBool,
 ) {
     let Ok(restorer) = Restorer::new(&config.kafka, count_error) else { return };
@@ -50,6 +51,7 @@ pub fn observe(
             status.lag(&lane, census.next_offset, records, seconds);
             told.insert(lane);
         }
+        judge(jumps, &restorer, status);
         // A lane may have been given up while the broker was asked.
         let known = workers.known();
         told.retain(|lane| {
@@ -68,6 +70,20 @@ fn in_turn(mut lanes: Vec<PartitionId>, last: Option<&PartitionId>) -> Vec<Parti
     let behind = last.map_or(0, |last| lanes.partition_point(|lane| lane <= last));
     lanes.rotate_left(behind);
     lanes
+}
+
+/// Tells jumps over records that were deleted before they were read from those over control records: the log begins behind the
+/// offset that was expected, and not behind the one that came.
+fn judge(jumps: &Receiver<Jump>, restorer: &Restorer, status: &Status) {
+    let mut starts = BTreeMap::new();
+    for Jump { lane, from, to } in jumps.try_iter() {
+        let start =
+            *starts.entry(lane.clone()).or_insert_with(|| restorer.watermarks(&lane).map_or(0, |(start, _)| start));
+        if from < start && start <= to {
+            tracing::error!(%lane, from, log_start = start, "records were deleted before they were read: they are lost");
+            status.count_gap();
+        }
+    }
 }
 
 fn ask(workers: &Workers) -> BTreeMap<PartitionId, Census> {

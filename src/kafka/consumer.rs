@@ -124,6 +124,21 @@ pub enum Order {
 pub enum Event {
     /// The consumer is of no more use.
     Failed(Failure),
+    /// A partition went on at a later offset than the next one. It may have been control records in between, or compaction.
+    Jumped(Jump),
+    /// A partition has begun anew before what was read of it: the log is another one, or was cut and written again.
+    WentBack(PartitionId),
+}
+
+/// A gap between two records that were read one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// Where.
+    pub lane: PartitionId,
+    /// The offset that was expected.
+    pub from: i64,
+    /// The offset that came.
+    pub to: i64,
 }
 
 /// How records leave the poller, and what it tells.
@@ -226,6 +241,8 @@ struct Lane {
     paused: bool,
     /// Lowest offset that has not come yet.
     next: i64,
+    /// A record has come since the lane is live.
+    begun: bool,
 }
 
 struct Poller<'a> {
@@ -280,11 +297,21 @@ impl Poller<'_> {
         let Some(id) = &self.current else { return };
         // A record of a lane that is gone: its next owner reads it.
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        // What was fetched before the position was set.
-        if message.offset() < lane.next {
+        let offset = message.offset();
+        if offset < lane.next {
+            // Before the first record it is what was fetched before the position was set.
+            if lane.begun {
+                let gone = id.clone();
+                self.lanes.remove(&gone);
+                (outlets.event)(Event::WentBack(gone));
+            }
             return;
         }
-        lane.next = message.offset() + 1;
+        if offset > lane.next {
+            (outlets.event)(Event::Jumped(Jump { lane: id.clone(), from: lane.next, to: offset }));
+        }
+        lane.begun = true;
+        lane.next = offset + 1;
         lane.batch.push(message);
         if lane.batch.is_full() {
             lane.flush(id, outlets);
@@ -304,7 +331,8 @@ impl Poller<'_> {
                     if !self.stopped {
                         note(self.consumer.resume(&list_of([(&id, Offset::Invalid)])), "resume");
                     }
-                    self.lanes.insert(id, Lane { backlog, batch: Batch::default(), paused: false, next: offset });
+                    let lane = Lane { backlog, batch: Batch::default(), paused: false, next: offset, begun: false };
+                    self.lanes.insert(id, lane);
                 }
                 Err(error) => {
                     tracing::debug!(%error, lane = %id, "a seek is tried again");

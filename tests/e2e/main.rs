@@ -27,6 +27,7 @@ mod readiness;
 mod recovery;
 mod refused;
 mod reorder;
+mod resized;
 mod restart;
 mod secured;
 mod signals;
