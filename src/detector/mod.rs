@@ -7,11 +7,14 @@
 pub mod alert;
 pub mod autoencoder;
 pub mod decay;
+mod decide;
 pub mod episode;
 pub mod fast;
+mod figures;
 pub mod gate;
 #[cfg(test)]
 mod golden;
+mod learn;
 pub mod level;
 mod model;
 mod outcome;
@@ -35,9 +38,8 @@ pub use outcome::{Outcome, State, Suppressed};
 use settings::Pace;
 pub use settings::Settings;
 
-use alert::{Alert, Kind, Transition};
 use autoencoder::Pass;
-use episode::{Decision, Episode, Phase};
+use episode::{Episode, Phase};
 use fast::Fast;
 use level::{Glance, Level};
 use model::Model;
@@ -49,17 +51,12 @@ use row::{EventTime, Row};
 use rules::Rules;
 use schema::Schema;
 use serde::{Deserialize, Serialize};
-use snapshot::Soundness;
 use std::sync::Arc;
 use threshold::Threshold;
-use threshold::rarity::{Stream, join};
+use threshold::rarity::Stream;
 use views::ByChannel;
 use warmup::Warmup;
 
-/// Rows before the level streams are learned by the rarity.
-const SKIP: u64 = 50;
-/// Rows of the warm-up's end whose level streams set their units.
-const EARLY: u64 = 512;
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Everything learned about one entity.
@@ -122,20 +119,6 @@ impl Scratch {
             probe.tell(moment);
         }
     }
-}
-
-/// Figures of one row before anything is decided.
-#[derive(Default)]
-struct Figures {
-    score: f32,
-    joint_score: f32,
-    row_score: f32,
-    rarity: f32,
-    model_loss: f32,
-    active_units: u32,
-    window_stream: f32,
-    level: level::Streams,
-    fast: fast::Residuals,
 }
 
 impl Detector {
@@ -242,351 +225,6 @@ impl Detector {
         self.last_at = self.last_at.max(at);
     }
 
-    /// Everything that can be told of a row without deciding: streams, views, score, rarity.
-    fn figure(&mut self, at: EventTime, learns: bool, scratch: &mut Scratch) -> Figures {
-        let mut figures = Figures::default();
-        // The level streams and the fast autoencoder learn as they look; where nothing may be learned they are put back.
-        let kept = (!learns).then(|| (self.level.clone(), self.fast.clone()));
-        let settled = matches!(self.early, Early::Settled(_));
-        let schema = &self.schema;
-        let resolution = |c: usize| schema.channels()[c].resolution;
-        let settings = &self.settings;
-        figures.level = self.level.see(
-            &scratch.values,
-            resolution,
-            at.seconds(),
-            settled,
-            &self.pace.level,
-            &settings.level,
-            &mut scratch.glances,
-        );
-        figures.fast = self.see_fast(&scratch.glances);
-        if let Some((level, fast)) = kept {
-            (self.level, self.fast) = (level, fast);
-        }
-        if let Some(model) = &mut self.model {
-            scratch.scaled.clear();
-            scratch
-                .scaled
-                .extend(scratch.values.iter().enumerate().map(|(c, value)| model.scale(c, *value, &self.settings)));
-            let seen =
-                model.see(&scratch.scaled, self.pace.slow, &self.settings, &mut scratch.pass, &mut scratch.by_channel);
-            figures.joint_score = model.score_of(&seen);
-            figures.row_score = seen.window_error;
-            figures.window_stream = model.window_stream(seen.window_error);
-            figures.model_loss = autoencoder::dense::dot(&scratch.pass.residual, &scratch.pass.residual)
-                / scratch.pass.residual.len() as f32;
-            figures.active_units = scratch.pass.active.len() as u32;
-            if !(figures.joint_score.is_finite() && figures.model_loss.is_finite()) {
-                self.start_over();
-                figures = Figures { level: figures.level, fast: figures.fast, ..Figures::default() };
-            } else {
-                figures.score = self.ranking_score(&figures, Some(seen.views));
-            }
-        }
-        if self.model.is_none() {
-            figures.score = self.ranking_score(&figures, None);
-        }
-        figures.rarity = self.rarity(&figures);
-        figures
-    }
-
-    /// A rate too high for the data has blown the weights up: warm up again.
-    fn start_over(&mut self) {
-        self.model = None;
-        self.warmup = Some(Warmup::new(self.schema.n_channels()));
-    }
-
-    fn see_fast(&mut self, glances: &[Option<Glance>]) -> fast::Residuals {
-        let cap = self.settings.level.cap;
-        let (mut told, mut n) = (fast::Residuals::default(), 0u32);
-        for (fast, glance) in self.fast.iter_mut().zip(glances) {
-            let Some(glance) = glance else { continue };
-            let residuals = fast.see(glance.deviation / glance.scale);
-            let unit = (glance.scale / glance.unit) as f32;
-            told.newest += (residuals.newest * unit).min(cap);
-            told.window += (residuals.window * unit).min(cap);
-            n += 1;
-        }
-        let n = n.max(1) as f32;
-        fast::Residuals { newest: told.newest / n, window: told.window / n }
-    }
-
-    /// Ranking score: the joint model's with many channels; with few, the level streams in their units, then joined by the
-    /// two sharpest views.
-    fn ranking_score(&self, figures: &Figures, views: Option<[f32; views::VIEWS]>) -> f32 {
-        if !self.settings.is_small(self.schema.n_channels()) {
-            return figures.joint_score;
-        }
-        let Early::Settled(units) = &self.early else { return 0.0 };
-        let early = self.level_views(figures);
-        let season = self.settings.clock;
-        let level = early
-            .into_iter()
-            .zip(units)
-            .enumerate()
-            .filter(|(k, _)| season || *k != 2)
-            .map(|(_, (view, unit))| view / unit);
-        let joint = self.model.as_ref().zip(views).map(|(model, views)| model.sharpest(&views));
-        score::quadratic_mean(level.chain(joint.into_iter().flatten()))
-    }
-
-    fn level_views(&self, figures: &Figures) -> [f32; 5] {
-        let Figures { level, fast, .. } = figures;
-        [level.deviation, level.smoothed, level.season, fast.newest, fast.window]
-    }
-
-    /// The 4-norm of the streams' rarities.
-    fn rarity(&self, figures: &Figures) -> f32 {
-        let small = self.settings.is_small(self.schema.n_channels());
-        let weight = if small { self.settings.small_weight } else { 1.0 };
-        let streams = &self.streams;
-        let season =
-            self.level_has_season() && self.last_at.micros().saturating_sub(self.first_at.micros()) >= DAY_MICROS;
-        let told = [
-            Some(streams.deviation.rarity(figures.level.deviation)),
-            Some(streams.smoothed.rarity(figures.level.smoothed)),
-            season.then(|| streams.season.rarity(figures.level.season)),
-            match (small, self.model.is_some()) {
-                (true, _) => Some(weight * streams.fast_or_window.rarity(figures.fast.newest)),
-                (false, true) => Some(streams.fast_or_window.rarity(figures.window_stream)),
-                (false, false) => None,
-            },
-            self.model.is_some().then(|| weight * streams.score.rarity(figures.joint_score)),
-        ];
-        join(told.into_iter().flatten())
-    }
-
-    fn level_has_season(&self) -> bool {
-        self.settings.clock && self.settings.is_small(self.schema.n_channels())
-    }
-
-    fn judge_quality(
-        &mut self,
-        row: &Row<'_>,
-        out_of_range: &[usize],
-        rules: &Rules,
-        muted: bool,
-        scratch: &Scratch,
-        outcome: &mut Outcome,
-    ) {
-        let Some(told) = self.quality.observe(row.at, !out_of_range.is_empty(), muted) else { return };
-        // What the world was told of is closed for it too: a silence that held the end back would leave the alert open for ever.
-        if muted && told.transition != Transition::Closed {
-            outcome.suppressed = Some(Suppressed::Silence);
-            return;
-        }
-        let mut channels = score::evidence(&scratch.values, &[], &self.level, None);
-        quality::put_in_range_bands(&mut channels, row.values, out_of_range, &rules.channels);
-        outcome.alerts.push(Alert {
-            kind: Kind::DataQuality,
-            transition: told.transition,
-            cause: told.cause,
-            severity: told.severity,
-            onset: told.onset,
-            at: row.at,
-            score: 0.0,
-            row_score: 0.0,
-            rarity: 0.0,
-            threshold: 0.0,
-            score_ratio: 0.0,
-            peak_ratio: 0.0,
-            rows: told.rows,
-            channels,
-            offset: row.offset,
-            generation: self.generation,
-        });
-    }
-
-    fn decide(
-        &mut self,
-        row: &Row<'_>,
-        figures: &Figures,
-        rules: &Rules,
-        muted: bool,
-        scratch: &Scratch,
-        outcome: &mut Outcome,
-    ) {
-        let rows_a_day = self.rows_a_day();
-        let judged = self.threshold.judge(figures.score, figures.rarity, rows_a_day, &rules.threshold);
-        outcome.score = figures.score;
-        outcome.row_score = figures.row_score;
-        outcome.rarity = figures.rarity;
-        outcome.threshold = judged.threshold;
-        outcome.score_ratio = judged.ratio;
-        outcome.model_loss = figures.model_loss;
-        outcome.active_units = figures.active_units;
-        let log_error = self.model.is_some().then(|| libm::log(f64::from(figures.row_score) + 1e-3));
-        let adapting = self.model.as_ref().is_some_and(|model| !model.is_patient(&self.settings));
-        // An alert that its channels do not bear out must leave no trace, or it would hold back the one that they do.
-        let before = rules.asks_for_deviation().then(|| self.episode.clone());
-        let told = episode::Row { at: row.at, judged, log_error, adapting };
-        let decision = self.episode.observe(&told, &self.pace.episode, &rules.alert);
-        self.threshold.spend(decision.raised, rows_a_day, &rules.threshold);
-        outcome.suppressed = match decision {
-            Decision { refractory: true, .. } => Some(Suppressed::Refractory),
-            Decision { too_few: true, .. } => Some(Suppressed::KOfN),
-            Decision { .. } => outcome.suppressed,
-        };
-        let Some(step) = decision.step else { return };
-        let channels = self.evidence(scratch);
-        if let (Transition::Opened, Some(before)) = (step.transition, before)
-            && !rules.deviates_enough(&channels)
-        {
-            self.episode = before;
-            outcome.suppressed = Some(Suppressed::MinimumDeviation);
-            return;
-        }
-        let Some(transition) = self.publish(&step, muted) else {
-            outcome.suppressed = Some(Suppressed::Silence);
-            return;
-        };
-        outcome.alerts.push(Alert {
-            kind: Kind::Anomaly,
-            transition,
-            cause: step.cause,
-            severity: step.severity,
-            onset: step.onset,
-            at: row.at,
-            score: outcome.score,
-            row_score: outcome.row_score,
-            rarity: outcome.rarity,
-            threshold: outcome.threshold,
-            score_ratio: outcome.score_ratio,
-            peak_ratio: step.peak_ratio,
-            rows: step.rows,
-            channels,
-            offset: row.offset,
-            generation: self.generation,
-        });
-    }
-
-    /// Which transition the world is told: none in a silence but the end of an alert that it knows of; and an alert that was
-    /// opened in a silence is opened when it is first told of.
-    fn publish(&mut self, step: &episode::Step, muted: bool) -> Option<Transition> {
-        match self.episode.open_mut() {
-            Some(open) => {
-                if muted {
-                    return None;
-                }
-                let first = !std::mem::replace(&mut open.published, true);
-                Some(if first { Transition::Opened } else { step.transition })
-            }
-            None => step.published.then_some(step.transition),
-        }
-    }
-
-    fn evidence(&self, scratch: &Scratch) -> Vec<alert::ChannelEvidence> {
-        let model = self
-            .model
-            .as_ref()
-            .map(|model| model.tell(&self.settings, &scratch.pass, &scratch.by_channel, &scratch.scaled));
-        score::evidence(&scratch.values, &scratch.glances, &self.level, model.as_ref())
-    }
-
-    /// Last, so that no row is judged by what has already seen it.
-    fn learn(&mut self, figures: &Figures, outcome: &Outcome, rules: &Rules, scratch: &mut Scratch) {
-        let keep = &self.pace.rarity;
-        let small = self.settings.is_small(self.schema.n_channels());
-        if self.n_rows >= SKIP {
-            self.streams.deviation.learn(figures.level.deviation, keep);
-            self.streams.smoothed.learn(figures.level.smoothed, keep);
-            if self.settings.clock && small {
-                self.streams.season.learn(figures.level.season, keep);
-            }
-            if small {
-                self.streams.fast_or_window.learn(figures.fast.newest, keep);
-            }
-        }
-        if self.model.is_some() {
-            self.streams.score.learn(figures.joint_score, keep);
-            if !small {
-                self.streams.fast_or_window.learn(figures.window_stream, keep);
-            }
-        }
-        let quiet = outcome.score_ratio < 1.0 && !matches!(self.episode.phase(), Phase::Open(_));
-        if quiet && matches!(self.early, Early::Settled(_)) {
-            self.threshold.learn(figures.score, &rules.threshold);
-        }
-        if let Some(model) = &mut self.model {
-            model.learn(
-                figures.joint_score,
-                &scratch.values,
-                (&self.settings, &self.pace),
-                &mut scratch.pass,
-                &scratch.by_channel,
-            );
-        }
-        let early = self.level_views(figures);
-        if let Early::Gathering(rows) = &mut self.early
-            && self.n_rows >= SKIP
-            && small
-        {
-            if rows.len() >= 2 * EARLY as usize {
-                rows.drain(..EARLY as usize);
-            }
-            rows.push(early);
-        }
-    }
-
-    /// Gathers the first rows; at their end everything is fitted.
-    fn warm_up(&mut self, at: EventTime, learns: bool, scratch: &Scratch) {
-        let length = self.settings.warmup;
-        let fit = match &mut self.warmup {
-            Some(warmup) if learns => warmup.push(at, &scratch.values, length, self.settings.window_rows),
-            Some(_) | None => false,
-        };
-        let settled = match length {
-            warmup::Length::Rows(rows) if self.settings.is_small(self.schema.n_channels()) => {
-                self.n_rows >= rows.max(100)
-            }
-            warmup::Length::Rows(_) | warmup::Length::Micros(_) => fit,
-        };
-        if settled && let Early::Gathering(rows) = &self.early {
-            self.early = Early::Settled(units_of(rows, self.n_rows));
-        }
-        if fit {
-            self.fit();
-        }
-    }
-
-    fn fit(&mut self) {
-        let Some(warmup) = self.warmup.take() else { return };
-        let schema = &self.schema;
-        let fitted = warmup.fit(|c| schema.channels()[c].resolution, &self.settings, &mut self.rng);
-        if !fitted.is_finite() {
-            // Trained at a rate too high for the data.
-            return self.start_over();
-        }
-        let errors = fitted.tail.iter().map(|(_, error)| *error);
-        let model =
-            Model::new(fitted.scaler, fitted.net, fitted.views, fitted.units, fitted.window, errors.clone().collect());
-        let small = self.settings.is_small(self.schema.n_channels());
-        for (score, error) in &fitted.tail {
-            self.streams.score.learn(*score, &self.pace.rarity);
-            if !small {
-                self.streams.fast_or_window.learn(model.window_stream(*error), &self.pace.rarity);
-            }
-        }
-        let logs = errors.map(|error| libm::log(f64::from(error) + 1e-3));
-        let n = fitted.tail.len().max(1) as f64;
-        let mean = logs.clone().sum::<f64>() / n;
-        let variance = logs.map(|log| (log - mean) * (log - mean)).sum::<f64>() / n;
-        self.episode.set_base(mean, variance.sqrt());
-        self.model = Some(model);
-        self.generation = self.generation.saturating_add(1);
-    }
-
-    /// Rows a day, from the event times so far; a day's worth of minutes while there are too few.
-    fn rows_a_day(&self) -> f64 {
-        let span = self.last_at.micros().saturating_sub(self.first_at.micros());
-        if self.n_rows < 2 || span <= 0 {
-            1440.0
-        } else {
-            (self.n_rows as f64 * DAY_MICROS as f64 / span as f64).clamp(1.0, 1e9)
-        }
-    }
-
     /// Its channels.
     #[must_use]
     pub fn schema(&self) -> &Schema {
@@ -661,56 +299,7 @@ impl Detector {
             Phase::Quiet => State::Ready,
         }
     }
-
-    fn adopt(&mut self, settings: &Arc<Settings>) {
-        self.pace = Pace::of(settings);
-        self.settings = Arc::clone(settings);
-    }
-
-    /// Is a decoded detector one that its settings could have made?
-    fn soundness(&self) -> Soundness {
-        let channels = self.schema.n_channels();
-        let settings = &self.settings;
-        let small = settings.is_small(channels);
-        let early = match &self.early {
-            Early::Gathering(rows) => {
-                rows.len() <= 2 * EARLY as usize && rows.iter().all(|row| snapshot::all_finite(row))
-            }
-            Early::Settled(units) => units.iter().all(|unit| unit.is_finite() && *unit > 0.0),
-        };
-        let shape = (1..=schema::MAX_CHANNELS).contains(&channels)
-            && self.fast.len() == if small { channels } else { 0 }
-            && self.warmup.is_some() != self.model.is_some()
-            && early
-            && self.schema.channels().iter().all(|channel| (0.0..=f32::MAX).contains(&channel.resolution));
-        let mut sound = Soundness::of(shape, "schema").and(self.level.soundness(
-            channels,
-            small && settings.clock,
-            &settings.level,
-        ));
-        for fast in &self.fast {
-            sound = sound.and(fast.soundness());
-        }
-        if let Some(warmup) = &self.warmup {
-            sound = sound.and(warmup.soundness(channels));
-        }
-        if let Some(model) = &self.model {
-            sound = sound.and(model.soundness(channels, settings));
-        }
-        let Streams { deviation, smoothed, season, fast_or_window, score } = &self.streams;
-        for stream in [deviation, smoothed, season, fast_or_window, score] {
-            sound = sound.and(stream.soundness());
-        }
-        sound.and(self.threshold.soundness()).and(self.episode.soundness())
-    }
 }
 
 #[cfg(test)]
 mod tests;
-
-/// The .99 quantile of each stream over the last quarter of the warm-up.
-fn units_of(rows: &[[f32; 5]], n_rows: u64) -> [f32; 5] {
-    let wanted = (n_rows / 4).clamp(100, EARLY) as usize;
-    let rows = &rows[rows.len().saturating_sub(wanted)..];
-    std::array::from_fn(|k| warmup::quantile(rows.iter().map(|row| row[k]).collect(), 0.99) + 1e-3)
-}

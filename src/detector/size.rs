@@ -5,11 +5,12 @@ use super::autoencoder::activation::Activation;
 use super::autoencoder::optimizer::Optimizer;
 use super::autoencoder::{Loss, Settings as NetSettings};
 use super::fast::Fast;
+use super::learn::EARLY;
 use super::schema::Channel;
 use super::threshold::histogram::FLOATS as HISTOGRAM;
 use super::threshold::rarity::BLOCK;
 use super::warmup::Warmup;
-use super::{Detector, EARLY, Early, Settings};
+use super::{Detector, Early, Settings};
 
 /// What an allocator adds to an allocation.
 const ALLOCATION: usize = 16;

@@ -1,7 +1,9 @@
 //! A detector as versioned bytes, and back. The body is postcard (floats as raw bits, lengths before contents); what is
 //! read back is believed only after every length and number was held against the settings.
 
-use super::{Detector, Settings};
+use super::learn::EARLY;
+use super::settings::Pace;
+use super::{Detector, Early, Settings, Streams, schema};
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,4 +76,46 @@ pub fn decode(bytes: &[u8], settings: &Arc<Settings>) -> Result<Detector, Snapsh
     detector.adopt(settings);
     detector.soundness().check()?;
     Ok(detector)
+}
+
+impl Detector {
+    fn adopt(&mut self, settings: &Arc<Settings>) {
+        self.pace = Pace::of(settings);
+        self.settings = Arc::clone(settings);
+    }
+
+    /// Is a decoded detector one that its settings could have made?
+    fn soundness(&self) -> Soundness {
+        let channels = self.schema.n_channels();
+        let settings = &self.settings;
+        let small = settings.is_small(channels);
+        let early = match &self.early {
+            Early::Gathering(rows) => rows.len() <= 2 * EARLY as usize && rows.iter().all(|row| all_finite(row)),
+            Early::Settled(units) => units.iter().all(|unit| unit.is_finite() && *unit > 0.0),
+        };
+        let shape = (1..=schema::MAX_CHANNELS).contains(&channels)
+            && self.fast.len() == if small { channels } else { 0 }
+            && self.warmup.is_some() != self.model.is_some()
+            && early
+            && self.schema.channels().iter().all(|channel| (0.0..=f32::MAX).contains(&channel.resolution));
+        let mut sound = Soundness::of(shape, "schema").and(self.level.soundness(
+            channels,
+            small && settings.clock,
+            &settings.level,
+        ));
+        for fast in &self.fast {
+            sound = sound.and(fast.soundness());
+        }
+        if let Some(warmup) = &self.warmup {
+            sound = sound.and(warmup.soundness(channels));
+        }
+        if let Some(model) = &self.model {
+            sound = sound.and(model.soundness(channels, settings));
+        }
+        let Streams { deviation, smoothed, season, fast_or_window, score } = &self.streams;
+        for stream in [deviation, smoothed, season, fast_or_window, score] {
+            sound = sound.and(stream.soundness());
+        }
+        sound.and(self.threshold.soundness()).and(self.episode.soundness())
+    }
 }

@@ -1,6 +1,6 @@
 //! What holds for every detector, whatever its model and its data.
 
-use super::alert::{Alert, Severity};
+use super::alert::{Alert, Kind, Severity, Transition};
 use super::autoencoder::tests::family;
 use super::row::EventTime;
 use super::rules::{ChannelRule, Silence};

@@ -224,15 +224,6 @@ impl Daemon {
         Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
     }
 
-    /// The checks that are not well, with their reasons, if it is not ready.
-    pub fn why_not_ready(&self) -> Option<String> {
-        let (status, body) = self.ask("/readyz")?;
-        let told: serde_json::Value = serde_json::from_str(&body).ok()?;
-        let failing = told["checks"].as_array()?.iter().filter(|check| check["ok"] == false);
-        let why: Vec<String> = failing.map(|check| format!("{}: {}", check["name"], check["reason"])).collect();
-        (status == 503).then(|| why.join("\n"))
-    }
-
     pub fn wait_until_ready(&self) {
         wait_for("the daemon to be ready", 120, || {
             let ready = self.readiness()?;
@@ -253,10 +244,7 @@ impl Daemon {
     }
 
     fn readiness(&self) -> Option<serde_json::Value> {
-        let ask = ureq::get(format!("http://127.0.0.1:{}/readyz", self.http));
-        // Not ready is an answer too.
-        let mut answer = ask.config().http_status_as_error(false).build().call().ok()?;
-        serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()
+        serde_json::from_str(&self.ask("/readyz")?.1).ok()
     }
 
     /// A sample of /metrics by its whole name, labels included.

@@ -41,7 +41,9 @@ fn an_idle_daemon_without_its_broker_is_not_ready_but_healthy_and_comes_back() {
     daemon.wait_until_ready();
     setup.wait_until_read();
     broker.kill();
-    wait_for("it to notice", 180, || daemon.why_not_ready().filter(|why| why.contains("no broker has answered for")));
+    wait_for("it to notice", 180, || {
+        Some(daemon.why_not_ready()).filter(|why| why.contains("no broker has answered for"))
+    });
     assert_eq!(daemon.ask("/healthz").unwrap().0, 200);
     assert!(daemon.metric("offkey_kafka_errors_total{kind=\"transport\"}") > 0.0);
     broker.resume();
@@ -64,7 +66,7 @@ fn offsets_that_stay_unstable_are_named() {
     let group = member.group_metadata().unwrap();
     stranger.send_offsets_to_transaction(&offsets, &group, Duration::from_secs(30)).unwrap();
     let daemon = setup.start("a");
-    let why = wait_for("the symptom", 120, || daemon.why_not_ready().filter(|why| why.contains("unstable")));
+    let why = wait_for("the symptom", 120, || Some(daemon.why_not_ready()).filter(|why| why.contains("unstable")));
     assert!(why.contains("0 of 1 assigned partitions are live"), "{why}");
     let (passed, said) = setup.check("a");
     assert!(!passed && said.contains("unstable"), "{said}");

@@ -1,0 +1,142 @@
+//! Everything that can be told of a row without deciding: streams, views, score, rarity.
+
+use super::level::Glance;
+use super::row::EventTime;
+use super::threshold::rarity::join;
+use super::warmup::Warmup;
+use super::{DAY_MICROS, Detector, Early, Scratch, autoencoder, fast, level, score, views};
+
+/// Figures of one row before anything is decided.
+#[derive(Default)]
+pub(super) struct Figures {
+    pub(super) score: f32,
+    pub(super) joint_score: f32,
+    pub(super) row_score: f32,
+    pub(super) rarity: f32,
+    pub(super) model_loss: f32,
+    pub(super) active_units: u32,
+    pub(super) window_stream: f32,
+    pub(super) level: level::Streams,
+    pub(super) fast: fast::Residuals,
+}
+
+impl Detector {
+    /// Everything that can be told of a row without deciding: streams, views, score, rarity.
+    pub(super) fn figure(&mut self, at: EventTime, learns: bool, scratch: &mut Scratch) -> Figures {
+        let mut figures = Figures::default();
+        // The level streams and the fast autoencoder learn as they look; where nothing may be learned they are put back.
+        let kept = (!learns).then(|| (self.level.clone(), self.fast.clone()));
+        let settled = matches!(self.early, Early::Settled(_));
+        let schema = &self.schema;
+        let resolution = |c: usize| schema.channels()[c].resolution;
+        let settings = &self.settings;
+        figures.level = self.level.see(
+            &scratch.values,
+            resolution,
+            at.seconds(),
+            settled,
+            &self.pace.level,
+            &settings.level,
+            &mut scratch.glances,
+        );
+        figures.fast = self.see_fast(&scratch.glances);
+        if let Some((level, fast)) = kept {
+            (self.level, self.fast) = (level, fast);
+        }
+        if let Some(model) = &mut self.model {
+            scratch.scaled.clear();
+            scratch
+                .scaled
+                .extend(scratch.values.iter().enumerate().map(|(c, value)| model.scale(c, *value, &self.settings)));
+            let seen =
+                model.see(&scratch.scaled, self.pace.slow, &self.settings, &mut scratch.pass, &mut scratch.by_channel);
+            figures.joint_score = model.score_of(&seen);
+            figures.row_score = seen.window_error;
+            figures.window_stream = model.window_stream(seen.window_error);
+            figures.model_loss = autoencoder::dense::dot(&scratch.pass.residual, &scratch.pass.residual)
+                / scratch.pass.residual.len() as f32;
+            figures.active_units = scratch.pass.active.len() as u32;
+            if !(figures.joint_score.is_finite() && figures.model_loss.is_finite()) {
+                self.start_over();
+                figures = Figures { level: figures.level, fast: figures.fast, ..Figures::default() };
+            } else {
+                figures.score = self.ranking_score(&figures, Some(seen.views));
+            }
+        }
+        if self.model.is_none() {
+            figures.score = self.ranking_score(&figures, None);
+        }
+        figures.rarity = self.rarity(&figures);
+        figures
+    }
+
+    /// A rate too high for the data has blown the weights up: warm up again.
+    pub(super) fn start_over(&mut self) {
+        self.model = None;
+        self.warmup = Some(Warmup::new(self.schema.n_channels()));
+    }
+
+    fn see_fast(&mut self, glances: &[Option<Glance>]) -> fast::Residuals {
+        let cap = self.settings.level.cap;
+        let (mut told, mut n) = (fast::Residuals::default(), 0u32);
+        for (fast, glance) in self.fast.iter_mut().zip(glances) {
+            let Some(glance) = glance else { continue };
+            let residuals = fast.see(glance.deviation / glance.scale);
+            let unit = (glance.scale / glance.unit) as f32;
+            told.newest += (residuals.newest * unit).min(cap);
+            told.window += (residuals.window * unit).min(cap);
+            n += 1;
+        }
+        let n = n.max(1) as f32;
+        fast::Residuals { newest: told.newest / n, window: told.window / n }
+    }
+
+    /// Ranking score: the joint model's with many channels; with few, the level streams in their units, then joined by the
+    /// two sharpest views.
+    fn ranking_score(&self, figures: &Figures, views: Option<[f32; views::VIEWS]>) -> f32 {
+        if !self.settings.is_small(self.schema.n_channels()) {
+            return figures.joint_score;
+        }
+        let Early::Settled(units) = &self.early else { return 0.0 };
+        let early = self.level_views(figures);
+        let season = self.settings.clock;
+        let level = early
+            .into_iter()
+            .zip(units)
+            .enumerate()
+            .filter(|(k, _)| season || *k != 2)
+            .map(|(_, (view, unit))| view / unit);
+        let joint = self.model.as_ref().zip(views).map(|(model, views)| model.sharpest(&views));
+        score::quadratic_mean(level.chain(joint.into_iter().flatten()))
+    }
+
+    pub(super) fn level_views(&self, figures: &Figures) -> [f32; 5] {
+        let Figures { level, fast, .. } = figures;
+        [level.deviation, level.smoothed, level.season, fast.newest, fast.window]
+    }
+
+    /// The 4-norm of the streams' rarities.
+    fn rarity(&self, figures: &Figures) -> f32 {
+        let small = self.settings.is_small(self.schema.n_channels());
+        let weight = if small { self.settings.small_weight } else { 1.0 };
+        let streams = &self.streams;
+        let season =
+            self.level_has_season() && self.last_at.micros().saturating_sub(self.first_at.micros()) >= DAY_MICROS;
+        let told = [
+            Some(streams.deviation.rarity(figures.level.deviation)),
+            Some(streams.smoothed.rarity(figures.level.smoothed)),
+            season.then(|| streams.season.rarity(figures.level.season)),
+            match (small, self.model.is_some()) {
+                (true, _) => Some(weight * streams.fast_or_window.rarity(figures.fast.newest)),
+                (false, true) => Some(streams.fast_or_window.rarity(figures.window_stream)),
+                (false, false) => None,
+            },
+            self.model.is_some().then(|| weight * streams.score.rarity(figures.joint_score)),
+        ];
+        join(told.into_iter().flatten())
+    }
+
+    fn level_has_season(&self) -> bool {
+        self.settings.clock && self.settings.is_small(self.schema.n_channels())
+    }
+}
