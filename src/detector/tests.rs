@@ -262,7 +262,10 @@ fn a_probe_is_told_of_three_moments_a_row_and_changes_nothing() {
     let outcomes = play(&mut plain, &rows, &Rules::default(), &mut scratch);
     let (tell, told) = std::sync::mpsc::channel();
     scratch.probe = Some(Probe::new(move |moment| tell.send(moment).unwrap()));
-    assert_eq!(play(&mut probed, &rows, &Rules::default(), &mut scratch), outcomes);
+    // As text, for what is missing is equal to nothing.
+    let text = |outcomes: &[Outcome]| format!("{outcomes:?}");
+    let again = play(&mut probed, &rows, &Rules::default(), &mut scratch);
+    assert!(text(&again) == text(&outcomes), "the outcomes differ");
     assert_eq!(bytes_of(&probed), bytes_of(&plain));
     scratch.probe = None;
     let told: Vec<Moment> = told.iter().collect();

@@ -277,7 +277,7 @@ impl Poller<'_> {
             wait = Duration::ZERO;
             n += 1;
             // Looking at the clock costs beside a record.
-            if n % 32 == 0 && Instant::now() >= until {
+            if n.is_multiple_of(32) && Instant::now() >= until {
                 break;
             }
         }

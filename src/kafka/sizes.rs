@@ -90,7 +90,7 @@ mod tests {
             1_048_588,
             OURS,
             &expect![
-                "warning: `state.topic`: a snapshot of an entity of 1024 channels, 16 rows in a window and up to 32 units may have 15441332 bytes; topic `offkey-state` takes records of 1048588 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 15445428; entities of up to 68 channels fit as it is"
+                "warning: `state.topic`: a snapshot of an entity of 1024 channels, 16 rows in a window and up to 32 units may have 15454708 bytes; topic `offkey-state` takes records of 1048588 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 15458804; entities of up to 68 channels fit as it is"
             ],
         );
         check("[input]\nchannels = [\"a\", \"b\"]", 1_048_588, OURS, &expect!["fits"]);
@@ -99,7 +99,7 @@ mod tests {
             1_000,
             100_000,
             &expect![
-                "error: `state.topic`: a snapshot of an entity of 2 channels, 16 rows in a window and up to 32 units may have 71708 bytes; topic `offkey-state` takes records of 1000 bytes (max.message.bytes), the client sends 100000 (message.max.bytes); set max.message.bytes of the topic to 75804, or shorten [window], [model] hidden or the list of channels"
+                "error: `state.topic`: a snapshot of an entity of 2 channels, 16 rows in a window and up to 32 units may have 71798 bytes; topic `offkey-state` takes records of 1000 bytes (max.message.bytes), the client sends 100000 (message.max.bytes); set max.message.bytes of the topic to 75894, or shorten [window], [model] hidden or the list of channels"
             ],
         );
         check(
@@ -107,7 +107,7 @@ mod tests {
             OURS,
             OURS,
             &expect![[
-                r#"warning: `state.topic`: a snapshot of an entity of 1024 channels, 64 rows in a window and up to 256 units may have 68964788 bytes; topic `offkey-state` takes records of 16777216 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 68968884; set "message.max.bytes" = "68968884" in [kafka.properties]; entities of up to 248 channels fit as it is"#
+                r#"warning: `state.topic`: a snapshot of an entity of 1024 channels, 64 rows in a window and up to 256 units may have 68978164 bytes; topic `offkey-state` takes records of 16777216 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 68982260; set "message.max.bytes" = "68982260" in [kafka.properties]; entities of up to 248 channels fit as it is"#
             ]],
         );
     }

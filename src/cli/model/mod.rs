@@ -76,11 +76,14 @@ fn partition(text: &str) -> Result<PartitionId, String> {
     }
 }
 
+/// By input partition and entity.
+type ByEntity<T> = BTreeMap<(PartitionId, String), T>;
+
 /// Reads the newest snapshot of every entity; `keep` makes of it what is needed, so that not all have to be in memory.
 fn snapshots<T>(
     config: &Config,
     mut keep: impl FnMut(&PartitionId, &str, &[u8]) -> Option<T>,
-) -> Result<(BTreeMap<(PartitionId, String), T>, Vec<HeldBack>), Failed> {
+) -> Result<(ByEntity<T>, Vec<HeldBack>), Failed> {
     let mut found = BTreeMap::new();
     let held_back = state_topic::read(config, PATIENCE, |_, key, value| {
         let Ok(Key::Snapshot { topic, partition, entity }) = Key::decode(key) else { return };

@@ -17,11 +17,12 @@ pub struct Aligned {
 }
 
 impl Aligned {
-    /// Makes room for `len` numbers; all are zero afterwards if the length changes.
+    /// Makes room for `len` numbers, which are to be written before they are read. Allocates only to grow beyond what it was.
     pub fn resize(&mut self, len: usize) {
-        if self.len != len {
+        if self.cells.len() < len + LINE {
             *self = Self::zeros(len);
         }
+        self.len = len;
     }
 
     fn zeros(len: usize) -> Self {

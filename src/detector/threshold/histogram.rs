@@ -45,28 +45,20 @@ pub struct Histogram {
     fresh: f32,
 }
 
-/// Probability of a value at `bin` or beyond in each of several histograms. They are walked together: the sum of one alone
-/// would wait for every of its additions.
+/// Probability of a value at `bin` or beyond in each of two histograms. They are walked together: the sum of one alone would
+/// wait for every of its additions.
 #[must_use]
-pub fn tail_probabilities<const N: usize>(of: [&Histogram; N], bin: f32) -> [f64; N] {
+pub fn tail_probabilities([a, b]: [&Histogram; 2], bin: f32) -> [f64; 2] {
     let next = bin as usize + 1;
     let end = (next.div_ceil(COARSE) * COARSE).min(BINS);
-    let (mut fine, mut coarse) = ([0.0f32; N], [0.0f32; N]);
-    let (mut bins, mut sums): ([&[f32]; N], [&[f32]; N]) = ([&[]; N], [&[]; N]);
-    for n in 0..N {
-        (bins[n], sums[n]) = (&of[n].bins[next..end], &of[n].coarse[end / COARSE..]);
-    }
-    for k in 0..bins[0].len() {
-        for n in 0..N {
-            fine[n] += bins[n][k];
-        }
-    }
-    for k in 0..sums[0].len() {
-        for n in 0..N {
-            coarse[n] += sums[n][k];
-        }
-    }
-    std::array::from_fn(|n| of[n].tail_probability(bin, f64::from(fine[n] + coarse[n])))
+    let fine = sums(&a.bins[next..end], &b.bins[next..end]);
+    let coarse = sums(&a.coarse[end / COARSE..], &b.coarse[end / COARSE..]);
+    [a.tail_probability(bin, f64::from(fine[0] + coarse[0])), b.tail_probability(bin, f64::from(fine[1] + coarse[1]))]
+}
+
+/// The sum of each.
+fn sums(a: &[f32], b: &[f32]) -> [f32; 2] {
+    a.iter().zip(b).fold([0.0; 2], |[sum_a, sum_b], (a, b)| [sum_a + a, sum_b + b])
 }
 
 impl Default for Histogram {
@@ -162,7 +154,8 @@ mod tests {
     use super::*;
 
     fn tail_probability(histogram: &Histogram, value: f32) -> f64 {
-        let [probability] = tail_probabilities([histogram], bin_of(value));
+        let [probability, same] = tail_probabilities([histogram; 2], bin_of(value));
+        assert_eq!(probability.to_bits(), same.to_bits());
         probability
     }
 
