@@ -4,12 +4,9 @@
 /// the n-th time.
 #[cfg(feature = "failpoints")]
 pub fn crash_at(name: &str) {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    let Ok(wanted) = std::env::var("OFFKEY_CRASH_AT") else { return };
-    let (wanted, times) =
-        wanted.split_once(':').map_or((wanted.as_str(), 1), |(name, times)| (name, times.parse().unwrap_or(1)));
-    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == times {
+    if is_time("OFFKEY_CRASH_AT", name, &PASSED) {
         let _ = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
         std::thread::sleep(std::time::Duration::from_secs(60));
     }
@@ -19,6 +16,32 @@ pub fn crash_at(name: &str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn crash_at(_name: &str) {}
+
+/// Never returns if the environment's `OFFKEY_HANG_AT` is this name, or `name:n` at the n-th time.
+#[cfg(feature = "failpoints")]
+pub fn hang_at(name: &str) {
+    use std::sync::atomic::AtomicU32;
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    if is_time("OFFKEY_HANG_AT", name, &PASSED) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Nothing.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn hang_at(_name: &str) {}
+
+/// Is this the place and the time that a variable of the environment names?
+#[cfg(feature = "failpoints")]
+fn is_time(variable: &str, name: &str, passed: &std::sync::atomic::AtomicU32) -> bool {
+    let Ok(wanted) = std::env::var(variable) else { return false };
+    let (wanted, times) =
+        wanted.split_once(':').map_or((wanted.as_str(), 1), |(name, times)| (name, times.parse().unwrap_or(1)));
+    wanted == name && passed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == times
+}
 
 /// Panics if the environment's `OFFKEY_PANIC_ON` is this key of a record.
 ///

@@ -1,5 +1,6 @@
 //! The thread of the epochs: it carries out what [`crate::epoch`] commands. It alone has the producer, and it decides nothing.
 
+use super::pulse::Pulse;
 use super::recovery::{self, Job};
 use super::status::Status;
 use super::worker::Work;
@@ -56,6 +57,8 @@ pub struct Parts {
     pub inbox: Receiver<Event>,
     /// The other end of `inbox`, for recoveries.
     pub back: Sender<Event>,
+    /// Tells that no call has swallowed us.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Committer {
@@ -83,6 +86,10 @@ impl Committer {
     /// Carries out commands until one of them is the end.
     pub fn run(mut self) -> End {
         loop {
+            self.parts.pulse.beat();
+            if self.parts.pulse.is_given_up() {
+                return End::StoppedInDoubt;
+            }
             // All that has happened is told before the next command is taken.
             while let Ok(event) = self.parts.inbox.try_recv() {
                 self.hear(event);

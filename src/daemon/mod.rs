@@ -15,6 +15,7 @@ pub mod maintenance;
 mod memory;
 mod observer;
 mod poison;
+mod pulse;
 mod readiness;
 mod recovery;
 mod reload;
@@ -37,6 +38,7 @@ use crate::metrics::Metrics;
 use committer::Committer;
 use memory::Shares;
 use poison::Poison;
+use pulse::Pulse;
 use status::Status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -57,6 +59,11 @@ const STOP: Duration = Duration::from_secs(20);
 const BUG: i32 = 70;
 /// Two fencings within this time are a rival's.
 const RIVAL: Duration = Duration::from_secs(60);
+
+/// Time that a new producer may take, and to spare.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+const STALLED: &str = "a call of the kafka client did not return; it is left behind";
 
 /// Before everything is looked at again: what made it necessary may last.
 const ANEW: Duration = Duration::from_secs(1);
@@ -199,6 +206,7 @@ async fn run_with(
         })
     };
     let errors = Arc::clone(&count_error);
+    let pulse = Arc::new(Pulse::new());
     let parts = committer::Parts {
         config: Arc::clone(config),
         found,
@@ -209,6 +217,7 @@ async fn run_with(
         orders: orders.clone(),
         inbox,
         back: events.clone(),
+        pulse: Arc::clone(&pulse),
     };
     let (ended, mut end) = watch::channel(None);
     let committer = std::thread::spawn(move || drop(ended.send(Some(Committer::new(parts).run()))));
@@ -219,9 +228,16 @@ async fn run_with(
         std::thread::spawn(move || observer::observe(&config, &errors, &consumer, &workers, &status, &jumped, &end))
     };
     let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
+    // An epoch may take as long as its transaction, and then a new producer is started.
+    let patience = config.kafka.transaction_timeout + RENEWAL;
+    let mut stalled = false;
     let stopped = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => true,
         _ = end.wait_for(Option::is_some) => false,
+        () = pulse.stops(patience) => {
+            stalled = true;
+            false
+        }
     };
     if stopped {
         tracing::info!("stopping: what came in is scored and committed");
@@ -234,7 +250,7 @@ async fn run_with(
         }
     }
     reload.abort();
-    let how = end.borrow().clone();
+    let how = if stalled { Some(End::Again(STALLED)) } else { end.borrow().clone() };
     let _ = orders.send(Order::Close);
     observed.store(true, Ordering::SeqCst);
     close(poller).await;

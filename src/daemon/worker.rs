@@ -198,8 +198,9 @@ impl Lanes<'_> {
 
 impl Kept {
     /// Are there records that need not wait for the next cut? Their bytes stay in the backlog, which pauses the partition in the end.
+    /// A lane that is restored has no cut to wait for, though entities that leave it may have much to be written.
     fn is_ready(&self) -> bool {
-        !self.waiting.is_empty() && self.lane.pending_bytes() < AHEAD
+        !self.waiting.is_empty() && (self.lane.is_recovering() || self.lane.pending_bytes() < AHEAD)
     }
 
     fn handle_next(&mut self, shared: &Shared) -> io::Result<()> {

@@ -104,7 +104,6 @@ impl Failure {
         let text = error.to_string();
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) => Self::Refused(text),
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Self::Fatal(text),
             Some(_) | None => Self::Unknown(text),
         }
     }

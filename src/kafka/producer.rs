@@ -149,6 +149,7 @@ impl Producer {
         self.inner.begin_transaction().map_err(|error| Failure::of_transaction(&error))?;
         self.send_all(outputs(), deadline)?;
         crate::failpoint::crash_at("after_drain");
+        crate::failpoint::hang_at("after_drain");
         let mut prompt = true;
         if let Some(group) = group.filter(|_| !commits.is_empty()) {
             let list = offsets(commits)?;

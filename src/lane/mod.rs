@@ -336,6 +336,12 @@ impl Lane {
         handled
     }
 
+    /// Is it still being restored? Then nobody cuts it.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.recovery.is_some()
+    }
+
     /// Bytes of effects since the last cut.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {

@@ -111,3 +111,20 @@ fn a_record_that_panics_twice_is_a_dead_letter_and_the_rest_goes_on() {
     assert_eq!(states(&undisturbed).len(), 6);
     assert!(states(&setup) == states(&undisturbed), "states differ");
 }
+
+#[test]
+fn a_call_of_the_client_that_never_returns_is_left_behind() {
+    let bootstrap = shared();
+    let input = unique("stuck");
+    create_topic(bootstrap, &input, 2);
+    let mut setup = Setup::new(bootstrap, "stuck", &input);
+    setup.transaction_timeout = "6s";
+    let producing = Producing::start(bootstrap, &input, 900, 1_500);
+    let daemon = setup.start_with("a", &[("OFFKEY_HANG_AT", "after_drain:6")]);
+    producing.stop();
+    setup.wait_until_read();
+    assert!(daemon.log().contains("a call of the kafka client did not return"), "{}", daemon.log());
+    assert_no_divergence(&[&daemon]);
+    daemon.stop();
+    compare(&setup);
+}

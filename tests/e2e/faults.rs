@@ -191,24 +191,20 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
     let mut broker = Broker::start("4.0.0");
     let input = unique("outage");
     create_topic(&broker.bootstrap, &input, 4);
-    let setup = Setup::new(&broker.bootstrap, "outage", &input);
+    let mut setup = Setup::new(&broker.bootstrap, "outage", &input);
+    // A call that librdkafka never answers is left behind half a minute after it.
+    setup.transaction_timeout = "10s";
     setup.create_outputs();
     let mut sent = 1_100;
     produce(&broker.bootstrap, &input, sent, 50_000).join().unwrap();
     let watcher = Watcher::start(&setup);
     let mut daemon = setup.start("a");
     daemon.wait_until_ready();
-    let mut outages = vec![Outage::Killed(5)];
+    let mut outages = vec![Outage::Killed(5), Outage::Stopped(1)];
     if std::env::var_os("OFFKEY_LONG").is_some() {
-        outages.extend([
-            Outage::Stopped(1),
-            Outage::Killed(60),
-            Outage::Stopped(60),
-            Outage::Killed(1),
-            Outage::Stopped(20),
-        ]);
+        outages.extend([Outage::Killed(60), Outage::Stopped(60), Outage::Killed(1), Outage::Stopped(20)]);
     } else {
-        println!("SKIPPED: outages of a minute and clean restarts; OFFKEY_LONG=1 runs them");
+        println!("SKIPPED: outages of a minute; OFFKEY_LONG=1 runs them");
     }
     for outage in outages {
         let producing = produce_behind(sent, &broker.bootstrap, &input, 200, 1_200);

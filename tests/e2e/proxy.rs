@@ -23,6 +23,7 @@ pub mod code {
     pub const UNKNOWN_SERVER_ERROR: i16 = -1;
     pub const MESSAGE_TOO_LARGE: i16 = 10;
     pub const NOT_ENOUGH_REPLICAS: i16 = 19;
+    pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
     pub const KAFKA_STORAGE_ERROR: i16 = 56;
 }
 

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 /// Error, and for how many seconds every Produce is answered with it. Longer than a transaction may last is longer than the
 /// client tries again by itself.
-const REFUSALS: [(i16, u64); 4] = [
+const REFUSALS: [(i16, u64); 5] = [
     (code::NOT_ENOUGH_REPLICAS, 10),
     (code::KAFKA_STORAGE_ERROR, 3),
     (code::MESSAGE_TOO_LARGE, 3),
+    (code::TOPIC_AUTHORIZATION_FAILED, 3),
     (code::UNKNOWN_SERVER_ERROR, 3),
 ];
 
