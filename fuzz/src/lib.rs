@@ -9,7 +9,7 @@ use offkey::lane::entity::{Entity, Surroundings};
 use offkey::lane::intake::Measured;
 use offkey::wire::channels::{ChannelId, Channels, Lookup, Selection};
 use offkey::wire::decoder::{Content, Decoded, Decoder, MAX_ENTITY, Message};
-use offkey::wire::state_record::{Barrier, Envelope, Key, Marker, OffsetMetadata};
+use offkey::wire::state_record::{Barrier, Envelope, Key, OffsetMetadata};
 use offkey::wire::timestamp::{Unit, parse_rfc3339, to_rfc3339};
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -23,9 +23,6 @@ pub fn state_record(bytes: &[u8]) {
         let mut again = Vec::new();
         envelope.encode(&mut again);
         assert_eq!(again, bytes);
-    }
-    if let Ok(marker) = Marker::decode(bytes) {
-        assert_eq!(marker.encode(), bytes);
     }
     if let Ok(barrier) = Barrier::decode(bytes) {
         assert_eq!(barrier.encode(), bytes);

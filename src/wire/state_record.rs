@@ -1,8 +1,8 @@
 //! Keys and values of the compacted state topic, and the metadata text of the committed offsets. Reading never panics, never
 //! allocates by a length it was told, and says what kind of unreadable a value is.
 //!
-//! Keys: `e1/topic/partition/entity` (snapshot), `d1/topic/partition/entity` (decision), `m1/topic/partition` (epoch marker),
-//! `b1/partition` (barrier). Topic names cannot hold a slash, so the entity is the rest, whatever it holds.
+//! Keys: `e1/topic/partition/entity` (snapshot), `b1/partition` (barrier). Topic names cannot hold a slash, so the entity is the
+//! rest, whatever it holds.
 //!
 //! Values: `"OFK1" | u16 format | u16 kind | u64 fingerprint | i64 as_of | u64 rows | body | u32 crc32 of all before`, little-endian.
 
@@ -26,22 +26,6 @@ pub enum Key<'a> {
         /// The entity.
         entity: &'a str,
     },
-    /// The open episode alone, written whenever it changes.
-    Decision {
-        /// Input topic.
-        topic: &'a str,
-        /// Input partition.
-        partition: i32,
-        /// The entity.
-        entity: &'a str,
-    },
-    /// Written last in every epoch that moved the lane.
-    Marker {
-        /// Input topic.
-        topic: &'a str,
-        /// Input partition.
-        partition: i32,
-    },
     /// Committed at an assignment: what was committed before it, is before it in the log.
     Barrier {
         /// State partition.
@@ -55,8 +39,6 @@ impl<'a> Key<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Snapshot { topic, partition, entity } => format!("e1/{topic}/{partition}/{entity}"),
-            Self::Decision { topic, partition, entity } => format!("d1/{topic}/{partition}/{entity}"),
-            Self::Marker { topic, partition } => format!("m1/{topic}/{partition}"),
             Self::Barrier { partition } => format!("b1/{partition}"),
         }
         .into_bytes()
@@ -73,23 +55,11 @@ impl<'a> Key<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = std::str::from_utf8(bytes).ok()?.split_once('/')?;
         match kind {
-            "e1" | "d1" => {
+            "e1" => {
                 let (topic, rest) = rest.split_once('/')?;
                 let (partition, entity) = rest.split_once('/')?;
                 let partition = number(partition)?;
-                if topic.is_empty() || entity.is_empty() {
-                    return None;
-                }
-                Some(if kind == "e1" {
-                    Self::Snapshot { topic, partition, entity }
-                } else {
-                    Self::Decision { topic, partition, entity }
-                })
-            }
-            "m1" => {
-                let (topic, partition) = rest.split_once('/')?;
-                let partition = number(partition)?;
-                (!topic.is_empty()).then_some(Self::Marker { topic, partition })
+                (!topic.is_empty() && !entity.is_empty()).then_some(Self::Snapshot { topic, partition, entity })
             }
             "b1" => Some(Self::Barrier { partition: number(rest)? }),
             _ => None,
@@ -108,30 +78,22 @@ fn number(text: &str) -> Option<i32> {
 pub enum Kind {
     /// `detector::snapshot` bytes.
     Snapshot,
-    /// A [`Marker`].
-    Marker,
     /// A [`Barrier`].
     Barrier,
-    /// The decision part of a detector.
-    Decision,
 }
 
 impl Kind {
     const fn code(self) -> u16 {
         match self {
             Self::Snapshot => 1,
-            Self::Marker => 2,
             Self::Barrier => 3,
-            Self::Decision => 4,
         }
     }
 
     const fn of_code(code: u16) -> Option<Self> {
         match code {
             1 => Some(Self::Snapshot),
-            2 => Some(Self::Marker),
             3 => Some(Self::Barrier),
-            4 => Some(Self::Decision),
             _ => None,
         }
     }
@@ -246,63 +208,6 @@ impl<'a> Envelope<'a> {
                 rows: fields.u64()?,
                 body: fields.0,
             })
-        })()
-        .ok_or(Unreadable::Corrupt)
-    }
-}
-
-/// The body of an epoch marker: what the offsets' own metadata says, said again by the state topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marker {
-    /// The epoch that wrote it.
-    pub epoch: u64,
-    /// The offset committed with it.
-    pub next_offset: i64,
-    /// Lowest offset whose effect is in no committed snapshot.
-    pub replay_offset: i64,
-    /// Sum of the accumulators of the lane's entities.
-    pub accumulator: u64,
-    /// Highest event time of the lane, in microseconds.
-    pub watermark: i64,
-    /// Entities the lane knows, in memory or not.
-    pub n_entities: u64,
-    /// Fingerprint of the rules in force.
-    pub rules: u64,
-}
-
-impl Marker {
-    /// Bytes of the body.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let Self { epoch, next_offset, replay_offset, accumulator, watermark, n_entities, rules } = *self;
-        let mut body = Vec::with_capacity(7 * 8);
-        body.extend_from_slice(&epoch.to_le_bytes());
-        body.extend_from_slice(&next_offset.to_le_bytes());
-        body.extend_from_slice(&replay_offset.to_le_bytes());
-        body.extend_from_slice(&accumulator.to_le_bytes());
-        body.extend_from_slice(&watermark.to_le_bytes());
-        body.extend_from_slice(&n_entities.to_le_bytes());
-        body.extend_from_slice(&rules.to_le_bytes());
-        body
-    }
-
-    /// From a body.
-    ///
-    /// # Errors
-    /// [`Unreadable::Corrupt`] for any other length than [`Marker::encode`]'s.
-    pub fn decode(body: &[u8]) -> Result<Self, Unreadable> {
-        let mut fields = Fields(body);
-        (|| {
-            let marker = Self {
-                epoch: fields.u64()?,
-                next_offset: fields.i64()?,
-                replay_offset: fields.i64()?,
-                accumulator: fields.u64()?,
-                watermark: fields.i64()?,
-                n_entities: fields.u64()?,
-                rules: fields.u64()?,
-            };
-            fields.0.is_empty().then_some(marker)
         })()
         .ok_or(Unreadable::Corrupt)
     }

@@ -12,7 +12,7 @@ fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Snapshot), Just(Kind::Marker), Just(Kind::Barrier), Just(Kind::Decision)]
+    prop_oneof![Just(Kind::Snapshot), Just(Kind::Barrier)]
 }
 
 #[test]
@@ -91,7 +91,6 @@ proptest! {
     fn random_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Envelope::decode(&bytes).is_err());
         let _ = Key::decode(&bytes);
-        let _ = Marker::decode(&bytes);
         let _ = Barrier::decode(&bytes);
     }
 
@@ -112,8 +111,6 @@ proptest! {
         let (topic, entity) = (topic.as_str(), entity.as_str());
         for key in [
             Key::Snapshot { topic, partition, entity },
-            Key::Decision { topic, partition, entity },
-            Key::Marker { topic, partition },
             Key::Barrier { partition },
         ] {
             let bytes = key.encode();
@@ -122,9 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn markers_barriers_and_metadata_come_back(epoch: u64, next_offset: i64, replay_offset: i64, accumulator: u64, watermark: i64, n_entities: u64, rules: u64, instance in "\\PC{0,20}") {
-        let marker = Marker { epoch, next_offset, replay_offset, accumulator, watermark, n_entities, rules };
-        prop_assert_eq!(Marker::decode(&marker.encode()), Ok(marker));
+    fn barriers_and_metadata_come_back(epoch: u64, replay_offset: i64, accumulator: u64, instance in "\\PC{0,20}") {
         let barrier = Barrier { instance, nonce: epoch };
         prop_assert_eq!(Barrier::decode(&barrier.encode()), Ok(barrier));
         let metadata = OffsetMetadata { epoch, replay_offset, accumulator };
