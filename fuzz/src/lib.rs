@@ -161,7 +161,7 @@ pub fn json_wide(bytes: &[u8]) {
             decoders(&[
                 "",
                 "[input]\nvalues = \".\"\nchannels = [\"a\", \"m.*\"]\nentity = [\"site\", \"id\"]",
-                "[input]\nvalues = \"data.values\"\ntimestamp = \"data.at\"\ntimestamp_unit = \"ms\"\nmax_record_size = \"100B\"",
+                "[input]\nvalues = \"data.values\"\ntimestamp = \"data.at\"\ntimestamp_unit = \"ms\"\nmax_record_size = \"1KiB\"",
                 "[input]\ntimestamp = \"record\"",
             ])
         }),

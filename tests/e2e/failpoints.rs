@@ -119,7 +119,7 @@ fn a_call_of_the_client_that_never_returns_is_left_behind() {
     create_topic(bootstrap, &input, 2);
     let mut setup = Setup::new(bootstrap, "stuck", &input);
     setup.transaction_timeout = "6s";
-    let producing = Producing::start(bootstrap, &input, 900, 1_500);
+    let producing = Producing::start(bootstrap, &input, 1_300, 2_000);
     let daemon = setup.start_with("a", &[("OFFKEY_HANG_AT", "after_drain:6")]);
     producing.stop();
     setup.wait_until_read();
