@@ -19,7 +19,7 @@ pub struct Rulebook {
     pub overrides: Vec<Override>,
     /// Every one that matches counts.
     pub silences: Vec<SilencePattern>,
-    /// Equal for equal rules, on every machine: what the epoch markers call them.
+    /// Equal for equal rules, on every machine: told apart after a reload.
     pub fingerprint: u64,
 }
 

@@ -31,17 +31,13 @@ pub enum Rejection {
     TooManyChannels,
     /// Older than `input.max_lateness` allows.
     Late,
-    /// A new entity beyond `state.max_entities`.
-    EntityLimit,
     /// The record made the detector panic twice; it is skipped.
     Panic,
-    /// A record of the state topic that cannot be read.
-    UnreadableState,
 }
 
 impl Rejection {
     /// Every reason, so that each counter exists before its first record.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 15] = [
         Self::MalformedJson,
         Self::InvalidUtf8,
         Self::TooLarge,
@@ -56,9 +52,7 @@ impl Rejection {
         Self::InvalidChannel,
         Self::TooManyChannels,
         Self::Late,
-        Self::EntityLimit,
         Self::Panic,
-        Self::UnreadableState,
     ];
 
     /// The word for it.
@@ -79,9 +73,7 @@ impl Rejection {
             Self::InvalidChannel => "invalid_channel",
             Self::TooManyChannels => "too_many_channels",
             Self::Late => "late",
-            Self::EntityLimit => "entity_limit",
             Self::Panic => "panic",
-            Self::UnreadableState => "unreadable_state",
         }
     }
 
@@ -124,6 +116,6 @@ mod tests {
         let words: BTreeSet<_> = Rejection::ALL.into_iter().map(Rejection::reason).collect();
         assert_eq!(words.len(), Rejection::ALL.len());
         // The last variant has the highest discriminant: an unlisted one would leave a gap.
-        assert_eq!(Rejection::UnreadableState as usize + 1, Rejection::ALL.len());
+        assert_eq!(Rejection::Panic as usize + 1, Rejection::ALL.len());
     }
 }
