@@ -63,6 +63,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let topic = args.topic.clone().unwrap_or_else(|| config.input.topics[0].clone());
     let state =
         args.load_state.as_ref().map(|file| std::fs::read(file).map_err(|error| outside(file, &error))).transpose()?;
+    refuse_to_overwrite(args)?;
     let mut scores = args.scores.as_deref().map(create).transpose()?;
     let mut alerts = args.alerts.as_deref().map(create).transpose()?;
     if let (Some(scores), Some(path)) = (&mut scores, &args.scores) {
@@ -152,6 +153,26 @@ fn figures(table: &Table, labels: &[bool], replayed: &Replayed) -> Figures {
     let raised: Vec<usize> =
         replayed.outcomes.iter().enumerate().filter(|(_, outcome)| raises(outcome)).map(|(row, _)| row).collect();
     Figures::of(labels, &open, &raised, table.timed.then_some(&table.times[..]), scored_from)
+}
+
+/// No output may be an input, nor two outputs one file.
+fn refuse_to_overwrite(args: &Args) -> Result<(), Failed> {
+    let Args { files, scores, alerts, report, save_state, load_state, .. } = args;
+    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    let outputs: Vec<&PathBuf> = [scores, alerts, report, save_state].into_iter().flatten().collect();
+    for (i, output) in outputs.iter().enumerate() {
+        if files
+            .iter()
+            .chain(load_state.iter().filter(|_| save_state.as_ref() != Some(*output)))
+            .any(|input| same(input, output))
+        {
+            return Err(Failed::outside(format!("{}: it is an input, and would be overwritten", output.display())));
+        }
+        if outputs[..i].iter().any(|other| same(other, output)) {
+            return Err(Failed::outside(format!("{}: two outputs cannot be one file", output.display())));
+        }
+    }
+    Ok(())
 }
 
 fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std::io::Result<()> {

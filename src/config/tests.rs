@@ -214,3 +214,13 @@ proptest::proptest! {
         let _ = with_env(&[(&format!("OFFKEY__{}", key.to_uppercase()), value.as_str())]);
     }
 }
+
+#[test]
+fn a_number_that_is_none_is_refused_and_not_taken_for_the_default() {
+    for (text, key) in
+        [("[threshold]\nlevel = inf", "threshold.level"), ("[model]\nlearning_rate = nan", "model.learning_rate")]
+    {
+        let errors = Config::load(Source::Toml(text), []).unwrap_err().to_string();
+        assert!(errors.contains(key) && errors.contains("is not a finite number"), "{errors}");
+    }
+}

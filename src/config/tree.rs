@@ -75,11 +75,29 @@ fn read(path: &Path) -> Result<Value, ConfigError> {
 }
 
 fn parse(text: &str, format: FileFormat) -> Result<Value, ConfigError> {
-    config::Config::builder()
+    let parsed = config::Config::builder()
         .add_source(File::from_str(text, format))
         .build()
         .and_then(config::Config::try_deserialize)
-        .map_err(|error| ConfigError::new("config", error.to_string().trim_end(), ""))
+        .map_err(|error| ConfigError::new("config", error.to_string().trim_end(), ""))?;
+    // TOML has no null: where one stands, a number was written that a tree of JSON cannot hold.
+    match (format, null_in(&parsed, "")) {
+        (FileFormat::Toml, Some(key)) => {
+            Err(ConfigError::new(key, "is not a finite number", "nan and inf mean nothing here"))
+        }
+        _ => Ok(parsed),
+    }
+}
+
+/// The first key without a value.
+fn null_in(value: &Value, key: &str) -> Option<String> {
+    let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+    match value {
+        Value::Null => Some(key.to_owned()),
+        Value::Object(object) => object.iter().find_map(|(name, value)| null_in(value, &below(name))),
+        Value::Array(array) => array.iter().enumerate().find_map(|(i, value)| null_in(value, &below(&i.to_string()))),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
 }
 
 /// Lays `over` on `base`: tables are joined, everything else is replaced.

@@ -130,6 +130,13 @@ fn recover(
     tracing::info!(lane = %job.start.lane, entities = report.restored, corrupt = report.corrupt, other_shape = report.other_shape,
         foreign_version = report.foreign_version, torn = report.torn, diverged = report.diverged, replayed = n_replayed,
         seconds = started.elapsed().as_secs_f64(), "a lane was restored");
+    if report.diverged {
+        tracing::error!(lane = %job.start.lane, entities = report.restored, "what was restored is not what was committed: were records of the state topic lost? What is missing is learned anew");
+    }
+    if report.corrupt + report.foreign_version + report.other_shape + report.torn > 0 {
+        tracing::warn!(lane = %job.start.lane, corrupt = report.corrupt, foreign_version = report.foreign_version,
+            other_shape = report.other_shape, torn = report.torn, "records of the state topic are of no use: their entities begin anew");
+    }
     Ok(())
 }
 

@@ -90,6 +90,7 @@ fn an_instance_without_a_partition_waits_and_takes_over() {
     let input = unique("spare");
     create_topic(bootstrap, &input, 2);
     let mut setup = Setup::new(bootstrap, "spare", &input);
+    setup.transaction_timeout = "6s";
     setup.session_timeout = "6s";
     setup.create_outputs();
     let watcher = Watcher::start(&setup);

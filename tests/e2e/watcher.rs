@@ -1,7 +1,7 @@
 //! A reader of committed records that looks on while the faults happen: at each moment what it has seen is a beginning of the
 //! truth, nothing twice and nothing left out.
 
-use crate::checker::{Place, Record, source_of};
+use crate::checker::{Place, Record, source_of, wait_until_nothing_is_pending};
 use crate::daemon::Setup;
 use crate::topic::{self, Read};
 use crate::wait_for;
@@ -66,6 +66,7 @@ impl Watcher {
     /// In the end it has seen, record by record and in the same order, what a reader sees that begins only now.
     pub fn finish(self, setup: &Setup) {
         self.assert_content();
+        wait_until_nothing_is_pending(setup);
         let truth: Vec<(String, Vec<Read>)> = OUTPUTS
             .iter()
             .map(|which| setup.topic(which))
