@@ -68,7 +68,11 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     let mut missing = wanted(config, n_partitions, brokers);
     missing.retain(|topic| !partitions.contains_key(topic.name));
     create(&admin, &missing, config.kafka.create_topics).await?;
-    let state_config = settings(&admin, ResourceSpecifier::Topic(state)).await.unwrap_or_default();
+    let mut state_config = settings(&admin, ResourceSpecifier::Topic(state)).await.unwrap_or_default();
+    // A topic that was created just now may not be described yet.
+    for (key, value) in missing.iter().filter(|topic| topic.name == state).flat_map(|topic| &topic.config) {
+        state_config.entry((*key).to_owned()).or_insert_with(|| (*value).to_owned());
+    }
     // A broker that does not describe topics (the embedded one) leaves the defaults.
     if let Some(policy) = state_config.get("cleanup.policy")
         && policy != "compact"
