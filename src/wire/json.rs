@@ -43,7 +43,7 @@ pub(super) struct Scratch {
     value: Found<f32>,
     /// The values object was there.
     has_values: bool,
-    /// A selected channel was named, if only with null.
+    /// A selected channel (of a long message: the value) was named, if only with null.
     named: bool,
     /// A channel was taken back by a later null.
     holes: bool,
@@ -249,6 +249,7 @@ impl Walk<'_> {
                 scratch.time = at.map_or(Found::Invalid(leaf.what()), Found::Is);
             }
             Role::Value => {
+                scratch.named = true;
                 scratch.value = match leaf {
                     Leaf::Null => Found::Absent,
                     Leaf::Integer(value) => finite(value as f64),
@@ -339,6 +340,9 @@ impl Walk<'_> {
             Lookup::Full => return Err(too_many(name)),
         };
         match self.scratch.value {
+            Found::Absent if !self.scratch.named => {
+                Err(Rejection::MissingValues.because("there is no field with the value"))
+            }
             Found::Absent => Ok(false),
             Found::Invalid(OUT_OF_RANGE) => Err(out_of_range(name, f64::INFINITY)),
             Found::Invalid(what) => Err(Rejection::NotANumber.because(format!("channel `{name}` is {what}"))),

@@ -103,6 +103,7 @@ fn a_long_message_is_one_measurement() {
     check(long(), r#"{"ts": 1, "machine": "m", "sensor": "", "value": 1}"#, "invalid_channel");
     check(long(), r#"{"ts": 1, "machine": "m", "sensor": {"a": 1}, "value": 1}"#, "invalid_channel");
     check(long(), r#"{"ts": 1, "machine": "m", "value": 1}"#, "missing_values");
+    check(long(), r#"{"ts": 1, "machine": "m", "sensor": "temp", "val": 1}"#, "missing_values");
     let mut settings = long();
     settings.channels = Selection::new(&["temp".into()]).unwrap();
     check(settings, r#"{"ts": 1, "machine": "m", "sensor": "other", "value": "x"}"#, "m nothing");
