@@ -22,9 +22,10 @@ const ENTITIES: usize = 48;
 /// Rows that an entity has behind it before anything is measured: the warm-up, and as much again.
 const WARM: usize = 2_000;
 
-/// What one reading of a round's rows took.
+/// What the reading of so many of a round's rows took.
 #[derive(Clone, Copy)]
 struct Reading {
+    rows: usize,
     took: Duration,
     cpu: Duration,
 }
@@ -33,7 +34,7 @@ fn main() {
     if !is_asked_for() {
         return;
     }
-    let (rows, rounds) = (number("OFFKEY_BENCH_ROWS", 1_000_000), number("OFFKEY_ROUNDS", 5));
+    let (rows, rounds) = (number("OFFKEY_BENCH_ROWS", 2_000_000), number("OFFKEY_ROUNDS", 5));
     let rows = rows / ENTITIES * ENTITIES;
     let bootstrap = shared();
     let input = format!("end-to-end-{}", std::process::id());
@@ -66,15 +67,15 @@ fn main() {
             });
         }
         let readings = readings.map(Option::unwrap);
-        show(&(round + 1).to_string(), &readings.map(|reading| (rate(rows, reading), cpu(rows, reading))));
+        show(&(round + 1).to_string(), &readings.map(|reading| (rate(reading), cpu(reading))));
         done.push(readings);
     }
     let middle = |which: usize| {
-        let of = |figure: fn(usize, Reading) -> f64| median(done.iter().map(|round| figure(rows, round[which])));
+        let of = |figure: fn(Reading) -> f64| median(done.iter().map(|round| figure(round[which])));
         (of(rate), of(cpu))
     };
     show("median", &[middle(0), middle(1), middle(2)]);
-    let ratios = |which: usize| done.iter().map(move |round| rate(rows, round[which]) / rate(rows, round[0]));
+    let ratios = |which: usize| done.iter().map(move |round| rate(round[which]) / rate(round[0]));
     for (which, name) in [(1, "offkey"), (2, "with scores")] {
         let (low, high) = ratios(which).fold((f64::MAX, 0.0_f64), |(low, high), r| (low.min(r), high.max(r)));
         println!(
@@ -87,12 +88,12 @@ fn main() {
     say_load();
 }
 
-fn rate(rows: usize, reading: Reading) -> f64 {
-    rows as f64 / reading.took.as_secs_f64()
+fn rate(reading: Reading) -> f64 {
+    reading.rows as f64 / reading.took.as_secs_f64()
 }
 
-fn cpu(rows: usize, reading: Reading) -> f64 {
-    1e6 * reading.cpu.as_secs_f64() / rows as f64
+fn cpu(reading: Reading) -> f64 {
+    1e6 * reading.cpu.as_secs_f64() / reading.rows as f64
 }
 
 fn show(round: &str, figures: &[(f64, f64); 3]) {
@@ -130,17 +131,18 @@ fn count(setup: &Setup, input: &str, begin: usize, rows: usize) -> Reading {
     }
     let (started, cpu) = first.unwrap();
     assert!(bytes > rows);
-    Reading { took: started.elapsed(), cpu: cpu_of("self").saturating_sub(cpu) }
+    Reading { rows, took: started.elapsed(), cpu: cpu_of("self").saturating_sub(cpu) }
 }
 
 /// From the moment all lanes are live until the last row is committed; then a clean stop, so that the next start finds snapshots.
+/// What the first lanes had committed by then does not count.
 fn read_with_offkey(setup: &Setup, rows: usize) -> Reading {
     let daemon = setup.start();
-    let (started, cpu) = daemon.wait_for("lanes to be live", 120, |samples| {
-        (samples.live_lanes() == PARTITIONS).then(|| (Instant::now(), daemon.cpu()))
+    let (started, cpu, before) = daemon.wait_for("lanes to be live", 120, |samples| {
+        (samples.live_lanes() == PARTITIONS).then(|| (Instant::now(), daemon.cpu(), samples.consumed()))
     });
     daemon.wait_for("every row to be committed", 600, |samples| (samples.consumed() >= rows).then_some(()));
-    let reading = Reading { took: started.elapsed(), cpu: daemon.cpu().saturating_sub(cpu) };
+    let (took, cpu) = (started.elapsed(), daemon.cpu().saturating_sub(cpu));
     daemon.stop();
-    reading
+    Reading { rows: rows - before, took, cpu }
 }
