@@ -125,6 +125,10 @@ const PRODUCER_ONLY: [&str; 8] = [
     "sticky.partitioning.",
     "delivery.report.",
 ];
+/// Fetched and not yet read, of all partitions together.
+const ONE_QUEUE_KIB: u32 = 32 << 10;
+/// The same of a partition, where each has a queue of its own.
+const LANE_QUEUE_KIB: u32 = 4 << 10;
 const CONSUMER_ONLY: [&str; 4] = ["fetch.", "queued.", "max.partition.fetch", "coordinator."];
 
 /// Whether the value of a property must not be shown.
@@ -247,8 +251,8 @@ impl Kafka {
             producer: Properties::default(),
             restorer: Properties::default(),
         };
-        kafka.restorer = kafka.reading(&passed);
-        kafka.consumer = kafka.in_group(kafka.restorer.clone());
+        kafka.restorer = kafka.reading(&passed, ONE_QUEUE_KIB);
+        kafka.consumer = kafka.in_group(kafka.reading(&passed, LANE_QUEUE_KIB));
         kafka.producer = kafka.writing(&passed);
         Some(kafka)
     }
@@ -302,11 +306,11 @@ impl Kafka {
         all
     }
 
-    fn reading(&self, passed: &Properties) -> Properties {
+    fn reading(&self, passed: &Properties, queue_kib: u32) -> Properties {
         let mut all = Properties::default();
         // Users may change these two; the default of the first stalls a fast reader.
         all.set("fetch.queue.backoff.ms", "5");
-        all.set("queued.max.messages.kbytes", "32768");
+        all.set("queued.max.messages.kbytes", queue_kib.to_string());
         all.0.extend(self.common(passed, &PRODUCER_ONLY).0);
         all.set("group.id", &self.group);
         all.set("enable.auto.commit", "false");

@@ -1,5 +1,7 @@
 //! The thread that polls: it does nothing else and never waits, so that the group never misses us. Records go to the workers in
-//! batches; a lane that has too much before it is paused.
+//! batches. Every lane has a queue of its own in librdkafka; that of a lane that has too much before it is not read until there is
+//! less, and librdkafka then stops to fetch by itself. Pausing a partition instead would throw away what it has fetched, and one
+//! that is resumed may wait for a second before its broker's thread looks at it.
 
 use super::client::{GroupContext, Rebalance};
 use super::failure::Failure;
@@ -10,7 +12,9 @@ use crate::lane::record::{PartitionId, Record};
 use rdkafka::Message as _;
 /// Who we are in the group.
 pub use rdkafka::consumer::ConsumerGroupMetadata as GroupMetadata;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionListElem};
 use std::collections::BTreeMap;
@@ -18,12 +22,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes before a lane above which its partition is paused.
-const HIGH: usize = 16 << 20;
-/// And below which it is resumed: far apart, for a pause throws prefetched records away.
-const LOW: usize = HIGH / 4;
+/// Bytes before a lane above which its partition is not read; `queued.max.messages.kbytes` bounds what librdkafka fetches then.
+const HIGH: usize = 4 << 20;
+/// The longest sleep while nothing comes. New records end it, but not what the group wants, nor a lane that has caught up.
+const SLEEP: Duration = Duration::from_millis(20);
 /// How long a seek may take: it is an order to another thread of ours, not to the broker.
 const SEEK: Duration = Duration::from_millis(500);
 /// Records of a batch at most.
@@ -153,7 +157,7 @@ pub struct Outlets<'a> {
 
 /// The consumer of the group.
 pub struct Consumer {
-    inner: BaseConsumer<GroupContext>,
+    inner: Arc<BaseConsumer<GroupContext>>,
 }
 
 impl Consumer {
@@ -167,7 +171,7 @@ impl Consumer {
             .map_err(|error| Failure::Fatal(error.to_string()))?;
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         inner.subscribe(&topics).map_err(|error| Failure::Fatal(error.to_string()))?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Who we are in the group now: to be taken when an epoch is cut.
@@ -209,7 +213,7 @@ impl Consumer {
     /// Polls until it is told to close. Runs on a thread of its own.
     pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
         let mut poller =
-            Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), current: None, stopped: false };
+            Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), stopped: false };
         loop {
             loop {
                 match orders.try_recv() {
@@ -219,12 +223,14 @@ impl Consumer {
                 }
             }
             poller.wake();
-            poller.poll_some(outlets);
+            poller.serve(outlets);
             (outlets.polled)(SystemTime::now());
             for event in self.inner.context().take_events() {
                 poller.follow(&event);
             }
-            poller.resume_drained();
+            if !poller.read(outlets) {
+                std::thread::park_timeout(SLEEP);
+            }
         }
     }
 
@@ -236,120 +242,87 @@ impl Consumer {
 }
 
 struct Lane {
+    queue: PartitionQueue<GroupContext>,
     backlog: Backlog,
     batch: Batch,
-    paused: bool,
     /// Lowest offset that has not come yet.
     next: i64,
     /// A record has come since the lane is live.
     begun: bool,
 }
 
+/// Where a lane's records went.
+enum Went {
+    On,
+    /// Below what was read already.
+    Back,
+}
+
 struct Poller<'a> {
-    consumer: &'a BaseConsumer<GroupContext>,
+    consumer: &'a Arc<BaseConsumer<GroupContext>>,
     lanes: BTreeMap<PartitionId, Lane>,
     /// Lanes that are live, but whose position is not set yet.
     waking: Vec<(PartitionId, i64, Backlog)>,
-    /// The partition of the last record: records come in runs.
-    current: Option<PartitionId>,
     stopped: bool,
 }
 
 impl Poller<'_> {
-    /// One wait for a record, then all that are there, up to the time a batch may wait.
-    fn poll_some(&mut self, outlets: &mut Outlets<'_>) {
-        let mut wait = Duration::from_millis(20);
-        let until = Instant::now() + Duration::from_millis(20);
-        let mut n = 0_u32;
-        loop {
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => self.take(&message, outlets),
-                Some(Err(error)) => match Failure::of_poll(&error) {
-                    failure @ (Failure::Fenced(_) | Failure::Fatal(_)) => {
-                        return (outlets.event)(Event::Failed(failure));
-                    }
-                    Failure::Retriable(_) | Failure::Unknown(_) | Failure::Refused(_) => {
-                        tracing::debug!(%error, "polling goes on after an error")
-                    }
-                },
-                None => break,
+    /// Serves what the group and the brokers have to say. No record of a live lane comes this way.
+    fn serve(&mut self, outlets: &mut Outlets<'_>) {
+        while let Some(polled) = self.consumer.poll(Duration::ZERO) {
+            if let Err(failure) = checked(polled) {
+                return (outlets.event)(Event::Failed(failure));
             }
-            wait = Duration::ZERO;
-            n += 1;
-            // Looking at the clock costs beside a record.
-            if n.is_multiple_of(32) && Instant::now() >= until {
-                break;
-            }
-        }
-        for (id, lane) in &mut self.lanes {
-            lane.flush(id, outlets);
         }
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>, outlets: &mut Outlets<'_>) {
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|id| id.partition == message.partition() && &*id.topic == message.topic());
-        if !same {
-            self.current = Some(PartitionId { topic: message.topic().into(), partition: message.partition() });
+    /// A batch of every lane that has records and room for them; was there any?
+    fn read(&mut self, outlets: &mut Outlets<'_>) -> bool {
+        if self.stopped {
+            return false;
         }
-        let Some(id) = &self.current else { return };
-        // A record of a lane that is gone: its next owner reads it.
-        let Some(lane) = self.lanes.get_mut(id) else { return };
-        let offset = message.offset();
-        if offset < lane.next {
-            // Before the first record it is what was fetched before the position was set.
-            if lane.begun {
-                let gone = id.clone();
-                self.lanes.remove(&gone);
-                (outlets.event)(Event::WentBack(gone));
+        let mut any = false;
+        let mut went_back = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            if lane.backlog.load(Ordering::Relaxed) > HIGH {
+                continue;
             }
-            return;
-        }
-        if offset > lane.next {
-            (outlets.event)(Event::Jumped(Jump { lane: id.clone(), from: lane.next, to: offset }));
-        }
-        lane.begun = true;
-        lane.next = offset + 1;
-        lane.batch.push(message);
-        if lane.batch.is_full() {
-            lane.flush(id, outlets);
-            if !lane.paused && lane.backlog.load(Ordering::Relaxed) > HIGH {
-                lane.paused = true;
-                note(self.consumer.pause(&list_of([(id, Offset::Invalid)])), "pause");
+            match lane.fill(id, outlets) {
+                Ok(Went::On) => {}
+                Ok(Went::Back) => went_back.push(id.clone()),
+                Err(failure) => (outlets.event)(Event::Failed(failure)),
             }
+            any |= lane.flush(id, outlets);
         }
+        for id in went_back {
+            self.lanes.remove(&id);
+            (outlets.event)(Event::WentBack(id));
+        }
+        any
     }
 
     /// Sets the position of lanes that are live. It has to be acknowledged before anything is fetched: a seek that librdkafka
     /// drops in silence (the partition is not started yet) would lose every record up to where it begins by itself.
     fn wake(&mut self) {
         for (id, offset, backlog) in std::mem::take(&mut self.waking) {
-            match self.consumer.seek(&id.topic, id.partition, Offset::Offset(offset), SEEK) {
-                Ok(()) => {
+            // The queue of a lane that was would take the new one's callback with it when it goes.
+            self.lanes.remove(&id);
+            let set = self.consumer.seek(&id.topic, id.partition, Offset::Offset(offset), SEEK);
+            match set.map(|()| self.consumer.split_partition_queue(&id.topic, id.partition)) {
+                Ok(Some(mut queue)) => {
+                    let poller = std::thread::current();
+                    queue.set_nonempty_callback(move || poller.unpark());
                     if !self.stopped {
                         note(self.consumer.resume(&list_of([(&id, Offset::Invalid)])), "resume");
                     }
-                    let lane = Lane { backlog, batch: Batch::default(), paused: false, next: offset, begun: false };
+                    let lane = Lane { queue, backlog, batch: Batch::default(), next: offset, begun: false };
                     self.lanes.insert(id, lane);
                 }
+                Ok(None) => tracing::error!(lane = %id, "a lane has no queue"),
                 Err(error) => {
                     tracing::debug!(%error, lane = %id, "a seek is tried again");
                     self.waking.push((id, offset, backlog));
                 }
-            }
-        }
-    }
-
-    fn resume_drained(&mut self) {
-        if self.stopped {
-            return;
-        }
-        for (id, lane) in &mut self.lanes {
-            if lane.paused && lane.backlog.load(Ordering::Relaxed) < LOW {
-                lane.paused = false;
-                note(self.consumer.resume(&list_of([(id, Offset::Invalid)])), "resume");
             }
         }
     }
@@ -369,10 +342,7 @@ impl Poller<'_> {
                     "unassign",
                 );
             }
-            Order::PauseAll => {
-                self.stopped = true;
-                note(self.consumer.pause(&list_of(self.lanes.keys().map(|id| (id, Offset::Invalid)))), "pause");
-            }
+            Order::PauseAll => self.stopped = true,
             Order::Close => {}
         }
     }
@@ -389,14 +359,51 @@ impl Poller<'_> {
 }
 
 impl Lane {
-    fn flush(&mut self, id: &PartitionId, outlets: &mut Outlets<'_>) {
-        if !self.batch.is_empty() {
-            let next = self.batch.like_this();
-            let batch = std::mem::replace(&mut self.batch, next);
-            self.backlog.fetch_add(batch.size(), Ordering::Relaxed);
-            (outlets.batch)(id, &self.backlog, batch);
+    /// Reads what is there, up to a batch.
+    fn fill(&mut self, id: &PartitionId, outlets: &mut Outlets<'_>) -> Result<Went, Failure> {
+        while !self.batch.is_full() {
+            let Some(polled) = self.queue.poll(Duration::ZERO) else { break };
+            let Some(message) = checked(polled)? else { continue };
+            let offset = message.offset();
+            if offset < self.next {
+                // Before the first record it is what was fetched before the position was set.
+                if self.begun {
+                    return Ok(Went::Back);
+                }
+                continue;
+            }
+            if offset > self.next {
+                (outlets.event)(Event::Jumped(Jump { lane: id.clone(), from: self.next, to: offset }));
+            }
+            self.begun = true;
+            self.next = offset + 1;
+            self.batch.push(&message);
         }
+        Ok(Went::On)
     }
+
+    /// Sends the batch on; was there anything in it?
+    fn flush(&mut self, id: &PartitionId, outlets: &mut Outlets<'_>) -> bool {
+        if self.batch.is_empty() {
+            return false;
+        }
+        let next = self.batch.like_this();
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.backlog.fetch_add(batch.size(), Ordering::Relaxed);
+        (outlets.batch)(id, &self.backlog, batch);
+        true
+    }
+}
+
+/// A record, or what ends the consumer; errors that pass are no reason to stop.
+fn checked(polled: KafkaResult<BorrowedMessage<'_>>) -> Result<Option<BorrowedMessage<'_>>, Failure> {
+    polled.map(Some).or_else(|error| match Failure::of_poll(&error) {
+        failure @ (Failure::Fenced(_) | Failure::Fatal(_)) => Err(failure),
+        Failure::Retriable(_) | Failure::Unknown(_) | Failure::Refused(_) => {
+            tracing::debug!(%error, "polling goes on after an error");
+            Ok(None)
+        }
+    })
 }
 
 fn note(result: Result<(), rdkafka::error::KafkaError>, what: &'static str) {
