@@ -18,7 +18,8 @@ pub const STATES: [&str; 6] = ["probation", "warming", "ready", "open", "recover
 pub const KAFKA_ERRORS: [&str; 5] = ["transport", "timeout", "auth", "fenced", "other"];
 const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 const COMMITS: [&str; 4] = ["ok", "retriable", "unknown", "fenced"];
-const RECOVERIES: [&str; 6] = ["restored", "corrupt", "foreign_version", "other_shape", "torn", "truncated_log"];
+const RECOVERIES: [&str; 7] =
+    ["restored", "corrupt", "foreign_version", "other_shape", "torn", "truncated_log", "rebuilt"];
 /// Bounds for what takes microseconds with few channels, and milliseconds with hundreds.
 const STEP_SECONDS: [f64; 11] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 1e-4, 1e-3, 1e-2, 1.0];
 const RELOADS: [&str; 2] = ["ok", "refused"];

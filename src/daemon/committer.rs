@@ -277,10 +277,10 @@ impl Committer {
     fn restore(&mut self, start: Start, recovery: u64, rules: Arc<Rulebook>) {
         let Parts { config, count_error, status, workers, back, .. } = &self.parts;
         let (lane, backlog, cancelled) = (start.lane.clone(), Backlog::default(), Arc::new(AtomicBool::new(false)));
-        let fresh = Lane::new(lane.clone(), start.live_from, Arc::clone(&self.settings), rules);
         workers.adopt(lane.clone(), Arc::clone(&backlog));
-        workers.send(&lane, Work::Add(Box::new(fresh), Arc::clone(&backlog)));
-        let job = Job { start, recovery, backlog, cancelled: Arc::clone(&cancelled) };
+        let (id, live_from, settings) = (lane.clone(), start.live_from, Arc::clone(&self.settings));
+        let empty = Box::new(move || Lane::new(id.clone(), live_from, Arc::clone(&settings), Arc::clone(&rules)));
+        let job = Job { start, empty, recovery, backlog, cancelled: Arc::clone(&cancelled) };
         self.cancels.insert(lane, cancelled);
         recovery::spawn(job, config, count_error, workers, status, back.clone());
     }

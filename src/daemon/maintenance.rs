@@ -6,7 +6,7 @@ use super::lane_settings;
 use super::recovery::{read_state, replay, start_of};
 use super::spill::Spill;
 use crate::config::{Config, Delivery};
-use crate::epoch::{Commit, Epoch, Failure};
+use crate::epoch::{Commit, Epoch, Failure, Start};
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
 use crate::kafka::consumer::{Batch, Consumer, Event as PollEvent, Order, Outlets, unix_millis};
 use crate::kafka::producer::{Producer, Topics};
@@ -216,15 +216,35 @@ impl Work<'_> {
         let nonce = self.new_epoch();
         self.write_barrier(id.partition, nonce)?;
         let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start)?;
+        let pass = |from| self.restore_from(&restorer, &start, nonce, from, held);
+        let (lane, report, read_from) = pass(None)?;
+        match report.rebuild_from(read_from, start.log_start, start.live_from) {
+            None => Ok((lane, report)),
+            Some(from) => {
+                pass(Some(from)).map(|(lane, again, _)| (lane, Report { diverged: again.diverged, ..report }))
+            }
+        }
+    }
+
+    /// Snapshots, then the input from where they end, or from `from` on; and from where it was read.
+    fn restore_from(
+        &self,
+        restorer: &Restorer,
+        start: &Start,
+        nonce: u64,
+        from: Option<i64>,
+        held: &Held,
+    ) -> Result<(Lane, Report, i64), Refused> {
+        let Start { lane: id, committed, live_from, log_start } = start;
         let (settings, rulebook) =
             (Arc::new(lane_settings(self.config, self.found)), Arc::new(self.config.rules.clone()));
-        let mut lane = Lane::new(id.clone(), start.live_from, settings, rulebook);
+        let mut lane = Lane::new(id.clone(), *live_from, settings, rulebook);
         let mut spill = Spill::default();
         let cancelled = || held.is_lost();
         let state = PartitionId { topic: self.config.state.topic.as_str().into(), partition: id.partition };
         let mut failed = None;
         read_state(
-            &restorer,
+            restorer,
             state,
             nonce,
             |key, value| {
@@ -233,16 +253,16 @@ impl Work<'_> {
             },
             cancelled,
         )?;
-        let from = lane.replay_from(committed.as_ref().map(|committed| committed.metadata.as_str()));
-        let from = from.max(start.log_start);
+        let wanted = lane.replay_from(committed.as_ref().map(|committed| committed.metadata.as_str()));
+        let read_from = from.unwrap_or(wanted).max(*log_start);
         let handle = |batch: Batch| failed = failed.take().or(handle(&mut lane, &batch, &mut spill).err());
-        replay(&restorer, id, from..start.live_from, handle, cancelled)?;
+        replay(restorer, id, read_from..*live_from, handle, cancelled)?;
         held.check()?;
         match failed {
             Some(error) => Err(Refused::Outside(format!("no room for entities that leave memory: {error}"))),
             None => {
                 let report = lane.finish_recovery();
-                Ok((lane, report))
+                Ok((lane, report, read_from))
             }
         }
     }

@@ -10,7 +10,9 @@ use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Backlog, Batch};
 use crate::kafka::failure::Failure;
 use crate::kafka::restorer::Restorer;
+use crate::lane::Lane;
 use crate::lane::record::PartitionId;
+use crate::lane::recovery::Report;
 use crate::wire::state_record::{Barrier, Envelope, Key};
 use rdkafka::Message as _;
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ const AHEAD: usize = 32 << 20;
 pub struct Job {
     /// Whose, and from where to where.
     pub start: Start,
+    /// The lane that is to be restored, with nothing in it.
+    pub empty: Box<dyn Fn() -> Lane + Send>,
     /// Its number, and that of our barrier.
     pub recovery: u64,
     /// Bytes before the lane.
@@ -98,46 +102,83 @@ fn recover(
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let restorer = Restorer::new(&config.kafka, count_error)?;
-    let lane = &job.start.lane;
-    let state = PartitionId { topic: config.state.topic.as_str().into(), partition: lane.partition };
-    let cancelled = || job.cancelled.load(Ordering::SeqCst);
-    let restore = |key: &[u8], value: Option<&[u8]>| {
-        job.wait_for_room();
-        let value = value.map(<[u8]>::to_vec);
-        job.backlog.fetch_add(value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
-        workers.send(lane, Work::Restore(lane.clone(), key.to_vec(), value));
-    };
-    read_state(&restorer, state, job.recovery, restore, cancelled)?;
-    crate::failpoint::crash_at("mid_restore");
-    let (answer, from) = channel();
-    workers.send(&job.start.lane, Work::ReplayFrom(job.start.lane.clone(), job.metadata(), answer));
-    let Ok(mut from) = from.recv() else { return Ok(()) };
-    if from < job.start.log_start {
-        tracing::error!(lane = %job.start.lane, replay_from = from, log_start = job.start.log_start, "the log does not reach back to the oldest change that is in no snapshot; that part of what was learned is lost");
+    let Start { lane, live_from, log_start, .. } = &job.start;
+    let work = Restoring { job, restorer: &restorer, state_topic: &config.state.topic, workers };
+    let Some(mut restored) = work.restore(None)? else { return Ok(()) };
+    if restored.wanted < *log_start {
+        tracing::error!(%lane, replay_from = restored.wanted, log_start, "the log does not reach back to the oldest change that is in no snapshot; that part of what was learned is lost");
         status.count_gap();
-        from = job.start.log_start;
     }
-    let handle = |batch: Batch| {
-        job.wait_for_room();
-        job.backlog.fetch_add(batch.size(), Ordering::Relaxed);
-        workers.send(lane, Work::Handle(lane.clone(), batch));
-    };
-    let n_replayed = replay(&restorer, lane, from..job.start.live_from, handle, cancelled)?;
-    let (answer, report) = channel();
-    workers.send(&job.start.lane, Work::Finish(job.start.lane.clone(), answer));
-    let Ok(report) = report.recv() else { return Ok(()) };
-    status.recovered(&report, n_replayed, started.elapsed());
-    tracing::info!(lane = %job.start.lane, entities = report.restored, corrupt = report.corrupt, other_shape = report.other_shape,
-        foreign_version = report.foreign_version, torn = report.torn, diverged = report.diverged, replayed = n_replayed,
-        seconds = started.elapsed().as_secs_f64(), "a lane was restored");
-    if report.diverged {
-        tracing::error!(lane = %job.start.lane, entities = report.restored, "what was restored is not what was committed: were records of the state topic lost? What is missing is learned anew");
+    let report = restored.report.clone();
+    if report.unusable() + report.torn > 0 {
+        tracing::warn!(%lane, corrupt = report.corrupt, foreign_version = report.foreign_version, other_shape = report.other_shape,
+            torn = report.torn, "records of the state topic are of no use");
     }
-    if report.corrupt + report.foreign_version + report.other_shape + report.torn > 0 {
-        tracing::warn!(lane = %job.start.lane, corrupt = report.corrupt, foreign_version = report.foreign_version,
-            other_shape = report.other_shape, torn = report.torn, "records of the state topic are of no use: their entities begin anew");
+    if let Some(from) = report.rebuild_from(restored.read_from, *log_start, *live_from) {
+        tracing::error!(%lane, from, "what was restored is not what was committed: records of the state topic are missing or of no use; what was in them is learned again from the input");
+        status.count_rebuilt();
+        let Some(again) = work.restore(Some(from))? else { return Ok(()) };
+        restored = Restored { n_replayed: restored.n_replayed + again.n_replayed, ..again };
+    }
+    // A model of another shape gives other scores.
+    let diverged = restored.report.diverged && report.other_shape == 0;
+    status.recovered(&report, diverged, restored.n_replayed, started.elapsed());
+    tracing::info!(%lane, snapshots = report.restored, replayed = restored.n_replayed, seconds = started.elapsed().as_secs_f64(), "a lane was restored");
+    if diverged {
+        tracing::error!(%lane, "the log does not hold all that was learned: the rest is learned anew");
     }
     Ok(())
+}
+
+/// What a recovery works with.
+struct Restoring<'a> {
+    job: &'a Job,
+    restorer: &'a Restorer,
+    state_topic: &'a str,
+    workers: &'a Workers,
+}
+
+/// What came of it.
+struct Restored {
+    report: Report,
+    /// The lowest offset whose effect was in no snapshot when the group committed last.
+    wanted: i64,
+    /// The first offset that was read again.
+    read_from: i64,
+    n_replayed: u64,
+}
+
+impl Restoring<'_> {
+    /// Snapshots, then the input from where they end, or from `from` on. `None`: the lane was taken away meanwhile.
+    fn restore(&self, from: Option<i64>) -> Result<Option<Restored>, Failure> {
+        let Self { job, restorer, state_topic, workers } = self;
+        let Start { lane, live_from, log_start, .. } = &job.start;
+        let state = PartitionId { topic: (*state_topic).into(), partition: lane.partition };
+        let cancelled = || job.cancelled.load(Ordering::SeqCst);
+        workers.send(lane, Work::Add(Box::new((job.empty)()), Arc::clone(&job.backlog)));
+        let restore = |key: &[u8], value: Option<&[u8]>| {
+            job.wait_for_room();
+            let value = value.map(<[u8]>::to_vec);
+            job.backlog.fetch_add(value.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+            workers.send(lane, Work::Restore(lane.clone(), key.to_vec(), value));
+        };
+        read_state(restorer, state, job.recovery, restore, cancelled)?;
+        crate::failpoint::crash_at("mid_restore");
+        let (answer, wanted) = channel();
+        workers.send(lane, Work::ReplayFrom(lane.clone(), job.metadata(), answer));
+        let Ok(wanted) = wanted.recv() else { return Ok(None) };
+        let read_from = from.unwrap_or(wanted).max(*log_start);
+        let handle = |batch: Batch| {
+            job.wait_for_room();
+            job.backlog.fetch_add(batch.size(), Ordering::Relaxed);
+            workers.send(lane, Work::Handle(lane.clone(), batch));
+        };
+        let n_replayed = replay(restorer, lane, read_from..*live_from, handle, cancelled)?;
+        let (answer, report) = channel();
+        workers.send(lane, Work::Finish(lane.clone(), answer));
+        let report = report.recv().ok();
+        Ok(report.map(|report| Restored { report, wanted, read_from, n_replayed }))
+    }
 }
 
 /// Reads a partition of the state topic up to the barrier of this number, and gives each record before it to `take`.

@@ -212,8 +212,7 @@ impl Consumer {
 
     /// Polls until it is told to close. Runs on a thread of its own.
     pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
-        let mut poller =
-            Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), stopped: false };
+        let mut poller = Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), stopped: false };
         loop {
             loop {
                 match orders.try_recv() {

@@ -5,6 +5,10 @@ use super::Lane;
 use crate::detector::snapshot::SnapshotError;
 use crate::wire::state_record::{Key, OffsetMetadata, Unreadable};
 
+/// Records that are read again at most when snapshots are missing: so many are a matter of seconds, and a lane without its state
+/// learns from them what would take it hours.
+const REBUILT: i64 = 1_000_000;
+
 /// Why a snapshot is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -31,6 +35,25 @@ pub struct Report {
     pub torn: u64,
     /// The accumulator after the replay is not the one that was committed.
     pub diverged: bool,
+    /// Something of what was learned is missing. Where snapshots may be newer than the committed offset no accumulator can tell;
+    /// there it is what became of the state records.
+    pub lost: bool,
+}
+
+impl Report {
+    /// Where to read the input again from, once more, to learn anew what is missing; `None`: nothing is missing, or the log has no
+    /// more than was `read_from` already. Entities that have their snapshots pass over the rows that are in them.
+    #[must_use]
+    pub fn rebuild_from(&self, read_from: i64, log_start: i64, live_from: i64) -> Option<i64> {
+        let from = log_start.max(live_from - REBUILT);
+        (self.lost && from < read_from).then_some(from)
+    }
+
+    /// Records that are of no use to this version and this config.
+    #[must_use]
+    pub fn unusable(&self) -> u64 {
+        self.corrupt + self.foreign_version + self.other_shape
+    }
 }
 
 /// A recovery under way.
@@ -91,12 +114,14 @@ impl Lane {
 
     /// The input was read again up to `live_from`.
     pub fn finish_recovery(&mut self) -> Report {
-        let Some(recovery) = self.recovery.take() else { return Report::default() };
+        let Some(Recovery { report, committed }) = self.recovery.take() else { return Report::default() };
         let sum = self.entities.accumulator();
-        let diverged = recovery.committed.is_some_and(|committed| committed.accumulator != sum);
+        let differs = committed.is_some_and(|committed| committed.accumulator != sum);
         self.next_offset = self.live_from;
         self.reported_offset = self.live_from;
-        Report { diverged: diverged && !self.settings.snapshots_lead, ..recovery.report }
+        let lead = self.settings.snapshots_lead;
+        let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
+        Report { diverged: differs && !lead, lost, ..report }
     }
 }
 
@@ -106,5 +131,20 @@ impl From<SnapshotError> for Unusable {
             SnapshotError::Malformed => Self::Unsound("body"),
             SnapshotError::Unsound(part) => Self::Unsound(part),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_learned_again_from_what_the_log_has_within_bounds() {
+        let report = |lost| Report { lost, ..Report::default() };
+        assert_eq!(report(false).rebuild_from(500, 0, 600), None);
+        assert_eq!(report(true).rebuild_from(500, 0, 600), Some(0));
+        assert_eq!(report(true).rebuild_from(500, 400, 600), Some(400));
+        assert_eq!(report(true).rebuild_from(500, 500, 600), None, "the log has no more");
+        assert_eq!(report(true).rebuild_from(3_000_500, 400, 3_000_600), Some(2_000_600));
     }
 }

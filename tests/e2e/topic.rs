@@ -67,8 +67,9 @@ impl Writer {
     }
 
     /// A record of any key to a partition.
-    pub fn send_to(&self, partition: i32, key: &[u8], value: &[u8]) {
-        let record = BaseRecord::to(&self.topic).partition(partition).key(key).payload(value);
+    pub fn send_to(&self, partition: i32, key: &[u8], value: Option<&[u8]>) {
+        let mut record = BaseRecord::to(&self.topic).partition(partition).key(key);
+        record.payload = value;
         self.inner.send(record).map_err(|(error, _)| error).unwrap();
     }
 
