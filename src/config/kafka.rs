@@ -125,11 +125,16 @@ const PRODUCER_ONLY: [&str; 8] = [
     "sticky.partitioning.",
     "delivery.report.",
 ];
-/// Fetched and not yet read, of all partitions together.
-const ONE_QUEUE_KIB: u32 = 32 << 10;
-/// The same of a partition, where each has a queue of its own.
-const LANE_QUEUE_KIB: u32 = 4 << 10;
 const CONSUMER_ONLY: [&str; 4] = ["fetch.", "queued.", "max.partition.fetch", "coordinator."];
+
+/// How a consumer fetches.
+struct Fetching {
+    /// How long a broker may hold back an answer without a record. As long waits a partition that begins to be read, if nothing
+    /// comes on the others: a connection has one request under way.
+    wait_ms: u32,
+    /// Fetched and not yet read: of all partitions together, or of each where each has a queue of its own.
+    queue_kib: u32,
+}
 
 /// Whether the value of a property must not be shown.
 #[must_use]
@@ -251,8 +256,8 @@ impl Kafka {
             producer: Properties::default(),
             restorer: Properties::default(),
         };
-        kafka.restorer = kafka.reading(&passed, ONE_QUEUE_KIB);
-        kafka.consumer = kafka.in_group(kafka.reading(&passed, LANE_QUEUE_KIB));
+        kafka.restorer = kafka.reading(&passed, &Fetching { wait_ms: 10, queue_kib: 32 << 10 });
+        kafka.consumer = kafka.in_group(kafka.reading(&passed, &Fetching { wait_ms: 100, queue_kib: 4 << 10 }));
         kafka.producer = kafka.writing(&passed);
         Some(kafka)
     }
@@ -306,11 +311,12 @@ impl Kafka {
         all
     }
 
-    fn reading(&self, passed: &Properties, queue_kib: u32) -> Properties {
+    fn reading(&self, passed: &Properties, fetching: &Fetching) -> Properties {
         let mut all = Properties::default();
-        // Users may change these two; the default of the first stalls a fast reader.
+        // Users may change these three; the default of the first stalls a fast reader.
         all.set("fetch.queue.backoff.ms", "5");
-        all.set("queued.max.messages.kbytes", queue_kib.to_string());
+        all.set("fetch.wait.max.ms", fetching.wait_ms.to_string());
+        all.set("queued.max.messages.kbytes", fetching.queue_kib.to_string());
         all.0.extend(self.common(passed, &PRODUCER_ONLY).0);
         all.set("group.id", &self.group);
         all.set("enable.auto.commit", "false");
