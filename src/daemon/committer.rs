@@ -11,12 +11,11 @@ use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Backlog, Consumer, GroupMetadata, Order, unix_millis};
 use crate::kafka::producer::{Producer, Topics};
 use crate::kafka::restorer::Restorer;
-use crate::lane::effects::{Effects, Stream};
+use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::{self, Lane, Part};
 use crate::planted::is_planted;
-use crate::wire::state_record::{Barrier, Envelope, Key, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -259,12 +258,7 @@ impl Committer {
         let found = restorer.committed(lanes)?;
         let mut effects = Effects::default();
         for partition in lanes.iter().map(|lane| lane.partition).collect::<BTreeSet<_>>() {
-            let body = Barrier { instance: config.kafka.instance.clone(), nonce }.encode();
-            let envelope = Envelope { kind: Kind::Barrier, fingerprint: 0, as_of: -1, rows: 0, body: &body };
-            effects.push(Stream::State, Some(partition), &Key::Barrier { partition }.encode(), &[], |out| {
-                envelope.encode(out);
-                true
-            });
+            effects.push_barrier(partition, &config.kafka.instance, nonce);
         }
         let Some(producer) = &self.producer else { return Err(Failure::Retriable("no producer".to_owned())) };
         let prompt = producer.commit(&[&effects], &[], None)?;

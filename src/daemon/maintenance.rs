@@ -13,11 +13,10 @@ use crate::kafka::producer::{Producer, Topics};
 use crate::kafka::restorer::Restorer;
 use crate::kafka::state_topic::members;
 use crate::kafka::topics;
-use crate::lane::effects::{Effects, Stream};
+use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::{Handled, Lane, Part};
-use crate::wire::state_record::{Barrier, Envelope, Key, Kind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -269,12 +268,7 @@ impl Work<'_> {
 
     fn write_barrier(&self, partition: i32, nonce: u64) -> Result<(), Failure> {
         let mut effects = Effects::default();
-        let body = Barrier { instance: self.config.kafka.instance.clone(), nonce }.encode();
-        let envelope = Envelope { kind: Kind::Barrier, fingerprint: 0, as_of: -1, rows: 0, body: &body };
-        effects.push(Stream::State, Some(partition), &Key::Barrier { partition }.encode(), &[], |out| {
-            envelope.encode(out);
-            true
-        });
+        effects.push_barrier(partition, &self.config.kafka.instance, nonce);
         self.producer()?.commit(&[&effects], &[], None).map(drop)
     }
 

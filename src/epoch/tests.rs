@@ -1,4 +1,4 @@
-//! The protocol in single steps; `tests/simulation.rs` lets anything happen.
+//! The protocol in single steps; `tests/simulation/` lets anything happen.
 
 use super::*;
 use crate::config::Config;

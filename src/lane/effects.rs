@@ -2,6 +2,7 @@
 //! buffers have grown.
 
 use super::tally::Tally;
+use crate::wire::state_record::{Barrier, Envelope, Key, Kind};
 use std::ops::Range;
 
 /// Where an output goes.
@@ -89,6 +90,16 @@ impl Effects {
         let has_value = value(&mut self.bytes);
         let value = has_value.then_some(start..self.bytes.len());
         self.spans.push(Span { stream, partition, key, value, headers: first..self.headers.len() });
+    }
+
+    /// Appends a barrier: what is committed to this partition of the state topic from now on comes behind it.
+    pub fn push_barrier(&mut self, partition: i32, instance: &str, nonce: u64) {
+        let body = Barrier { instance: instance.to_owned(), nonce }.encode();
+        let envelope = Envelope { kind: Kind::Barrier, fingerprint: 0, as_of: -1, rows: 0, body: &body };
+        self.push(Stream::State, Some(partition), &Key::Barrier { partition }.encode(), &[], |out| {
+            envelope.encode(out);
+            true
+        });
     }
 
     fn append(&mut self, bytes: &[u8]) -> Range<usize> {

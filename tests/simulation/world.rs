@@ -1,223 +1,18 @@
-//! The product's own lanes and epoch protocol on a broker in memory: hundreds of seeds, a fault at any step. What readers of
-//! committed records see, and the state in the end, equal an undisturbed run. A failing seed is printed; `OFFKEY_SIM_SEED=n`
-//! repeats it.
-//!
-//! The broker's model: transactions are seen whole or not at all; a newer producer of the same name fences the older ones; the
-//! group's coordinator fences members by their generation, not by their partitions; and (KIP-890 is missing in the client) an
-//! EndTxn of a producer that is still in use may come late, into its next transaction.
+//! Members of the group, the broker, and what may happen to them: the commands of the protocol carried out step by step.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-use offkey::config::Config;
-use offkey::detector::{Settings as DetectorSettings, threshold, warmup};
+use crate::broker::{Broker, Fenced, MEMBERS, Offsets, Output};
+use crate::plan::{Live, PARTITIONS, Plan, ROWS, id_of};
 use offkey::epoch::{self, Command, Committed, End, Event, Failure, Found, Protocol, Start};
-use offkey::lane::align::Late;
-use offkey::lane::effects::Stream;
-use offkey::lane::record::{PartitionId, Record};
+use offkey::lane::effects::Effects;
+use offkey::lane::record::PartitionId;
 use offkey::lane::recovery::Report;
-use offkey::lane::rulebook::Rulebook;
-use offkey::lane::{Handled, Lane, Settings};
 use offkey::planted::is_planted;
-use offkey::wire::state_record::{Barrier, Envelope, Key, Kind};
+use offkey::wire::state_record::{Barrier, Envelope, Key};
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-const PARTITIONS: usize = 2;
-const ROWS: i64 = 1_200;
-const MEMBERS: usize = 2;
-
-type Output = (Stream, Vec<u8>, Option<Vec<u8>>);
-type Log = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-/// What is fixed for all seeds.
-struct Plan {
-    inputs: Vec<Log>,
-    settings: Arc<Settings>,
-    rulebook: Arc<Rulebook>,
-}
-
-impl Plan {
-    fn new(max_entities: usize) -> Self {
-        let config = Config::defaults();
-        let mut detector = DetectorSettings::clone(&config.detector);
-        detector.window_rows = 4;
-        detector.warmup = warmup::Length::Rows(60);
-        let settings = Settings {
-            decoder: config.input.decoder.clone(),
-            align: config.align(),
-            late: Late::Keep,
-            detector: Arc::new(detector),
-            name: config.name.clone(),
-            scores: true,
-            probation_rows: 4,
-            max_entities,
-            max_alert: 1 << 20,
-            max_dead_letter: 1 << 20,
-            max_snapshot: 1 << 20,
-            snapshot_interval: Duration::from_secs(30),
-            snapshots_lead: false,
-        };
-        let mut rulebook = config.rules;
-        rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
-        rulebook.alert.refractory = 5;
-        let inputs = (0..PARTITIONS).map(rows).collect();
-        Self { inputs, settings: Arc::new(settings), rulebook: Arc::new(rulebook) }
-    }
-
-    fn lane(&self, partition: usize, live_from: i64) -> Lane {
-        Lane::new(id_of(partition), live_from, Arc::clone(&self.settings), Arc::clone(&self.rulebook))
-    }
-}
-
-fn id_of(partition: usize) -> PartitionId {
-    PartitionId { topic: "telemetry".into(), partition: partition as i32 }
-}
-
-fn rows(partition: usize) -> Log {
-    let mut rng = Pcg32::seed_from_u64(partition as u64);
-    let mut noise = move || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
-    let row = |i: i64| {
-        let key = format!("pump-{partition}-{}", (i * i + i / 7) % 2).into_bytes();
-        let fault = if i % 230 > 222 { 9.0 } else { 0.0 };
-        let a = (i as f64 / 9.0).sin() + 0.1 * noise() + fault;
-        let b = a * 0.5 + 0.1 * noise();
-        match i {
-            i if i % 97 == 96 => (key, Some(b"{no".to_vec())),
-            100 => (key, None),
-            i => (key, Some(format!(r#"{{"ts": {}, "values": {{"a": {a}, "b": {b}}}}}"#, 1_700_000_000 + i).into())),
-        }
-    };
-    (0..ROWS).map(row).collect()
-}
-
-/// A lane in a process, with the store beside it.
-struct Live {
-    lane: Lane,
-    next: i64,
-    /// Its records are given to it.
-    reads: bool,
-    spill: BTreeMap<String, Vec<u8>>,
-}
-
-impl Live {
-    fn handle(&mut self, plan: &Plan, partition: usize, until: i64) {
-        while self.next < until.min(ROWS) {
-            let (key, payload) = &plan.inputs[partition][self.next as usize];
-            let timestamp_ms = Some(1_700_000_000_000 + self.next * 1_000);
-            let record =
-                Record { offset: self.next, timestamp_ms, key: Some(key.as_slice()), payload: payload.as_deref() };
-            while let Handled::Cold(entity) = self.lane.handle(&record) {
-                let state = self.spill.remove(&entity);
-                self.lane.revive(&entity, state.as_deref(), self.next);
-            }
-            self.spill.extend(self.lane.take_evicted());
-            self.next += 1;
-        }
-    }
-}
-
-/// A transaction that has not ended.
-#[derive(Default)]
-struct Transaction {
-    outputs: Vec<(usize, Output)>,
-    offsets: BTreeMap<usize, Committed>,
-}
-
-/// What the brokers know.
-#[derive(Default)]
-struct Broker {
-    committed: BTreeMap<usize, Committed>,
-    outputs: Vec<Output>,
-    state: BTreeMap<usize, Log>,
-    open: BTreeMap<usize, Transaction>,
-    producer_epochs: [u32; MEMBERS],
-    owner: [usize; PARTITIONS],
-    /// Generation in which each partition was given to its owner.
-    since: [u32; PARTITIONS],
-    generation: u32,
-    /// Partitions that their owner was asked to give up.
-    revoking: BTreeSet<usize>,
-    /// An EndTxn(abort) that is late, by member and producer epoch.
-    late_abort: Option<(usize, u32)>,
-}
-
-struct Fenced;
-
-impl From<Fenced> for Failure {
-    fn from(_: Fenced) -> Self {
-        Self::Fenced("a newer one has come".to_owned())
-    }
-}
-
-impl Broker {
-    /// A new producer of this name: what the older one has under way is aborted.
-    fn init_producer(&mut self, member: usize) -> u32 {
-        self.open.remove(&member);
-        self.producer_epochs[member] += 1;
-        self.producer_epochs[member]
-    }
-
-    fn send(&mut self, member: usize, producer: u32, partition: usize, output: Output) -> Result<(), Fenced> {
-        if self.producer_epochs[member] != producer {
-            return Err(Fenced);
-        }
-        self.open.entry(member).or_default().outputs.push((partition, output));
-        Ok(())
-    }
-
-    /// The coordinator looks at the member and its generation, not at whose the partitions are.
-    fn send_offsets(&mut self, member: usize, producer: u32, place: u32, offsets: Offsets) -> Result<(), Failure> {
-        if self.producer_epochs[member] != producer {
-            return Err(Fenced.into());
-        }
-        if self.generation != place {
-            return Err(Failure::Unknown("an older generation".to_owned()));
-        }
-        self.open.entry(member).or_default().offsets.extend(offsets);
-        Ok(())
-    }
-
-    fn end(&mut self, member: usize, producer: u32, commit: bool) -> Result<(), Fenced> {
-        if self.producer_epochs[member] != producer {
-            return Err(Fenced);
-        }
-        let Some(transaction) = self.open.remove(&member) else { return Ok(()) };
-        if commit {
-            for (partition, output) in transaction.outputs {
-                match output {
-                    (Stream::State, key, value) => self.state.entry(partition).or_default().push((key, value)),
-                    output => self.outputs.push(output),
-                }
-            }
-            self.committed.extend(transaction.offsets);
-        }
-        Ok(())
-    }
-
-    /// Somebody's pending offsets: whoever asks for committed ones has to wait.
-    fn found(&self, lanes: &[PartitionId]) -> Result<Found, Failure> {
-        let partition = |lane: &PartitionId| lane.partition as usize;
-        let is_pending =
-            |lane| self.open.values().any(|transaction| transaction.offsets.contains_key(&partition(lane)));
-        if lanes.iter().any(is_pending) {
-            return Err(Failure::Retriable("a transaction is pending".to_owned()));
-        }
-        Ok(lanes.iter().map(|lane| (lane.clone(), self.committed.get(&partition(lane)).cloned())).collect())
-    }
-
-    /// A partition goes to its next owner.
-    fn move_on(&mut self, partition: usize) {
-        self.generation += 1;
-        self.owner[partition] = (self.owner[partition] + 1) % MEMBERS;
-        self.since[partition] = self.generation;
-        self.revoking.remove(&partition);
-    }
-}
-
-type Offsets = BTreeMap<usize, Committed>;
 
 /// A command that takes its time: others act in between, and what happens is heard only when it has been answered.
 enum Call {
@@ -246,20 +41,20 @@ struct Member {
     end: Option<End>,
 }
 
-struct World<'a> {
+pub struct World<'a> {
     plan: &'a Plan,
     broker: Broker,
     members: Vec<Member>,
     rng: Pcg32,
     n_started: u64,
-    n_faults: u32,
+    pub n_faults: u32,
     calm: bool,
     /// What was commanded: what no seed ever does, no seed tests.
-    told: BTreeSet<String>,
+    pub told: BTreeSet<String>,
 }
 
 impl<'a> World<'a> {
-    fn new(plan: &'a Plan, seed: u64) -> Self {
+    pub fn new(plan: &'a Plan, seed: u64) -> Self {
         let mut world = Self {
             plan,
             broker: Broker::default(),
@@ -489,7 +284,7 @@ impl<'a> World<'a> {
     }
 
     /// Anything may happen next.
-    fn tick(&mut self) {
+    pub fn tick(&mut self) {
         let id = self.below(MEMBERS as u32);
         let partition = self.below(PARTITIONS as u32);
         if self.members[id].end.is_some() {
@@ -548,7 +343,7 @@ impl<'a> World<'a> {
     }
 
     /// No more faults: what is left is read and committed, and everybody leaves with all the state there is.
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.calm = true;
         let mut stopping = false;
         for round in 0..20_000 {
@@ -573,7 +368,7 @@ impl<'a> World<'a> {
         panic!("not everything was committed");
     }
 
-    fn seen(&self) -> (Vec<Output>, BTreeMap<Vec<u8>, Vec<u8>>) {
+    pub fn seen(&self) -> (Vec<Output>, BTreeMap<Vec<u8>, Vec<u8>>) {
         let mut outputs = self.broker.outputs.clone();
         outputs.sort();
         let mut states = BTreeMap::new();
@@ -595,6 +390,10 @@ fn first_word(command: &Command) -> String {
     shown.chars().take_while(char::is_ascii_alphabetic).collect()
 }
 
+fn owned(output: &offkey::lane::effects::Output<'_>) -> Output {
+    (output.stream, output.key.to_vec(), output.value.map(<[u8]>::to_vec))
+}
+
 fn offsets(protocol: &Protocol) -> Offsets {
     let commits = protocol.epoch().into_iter().flat_map(|epoch| epoch.commits());
     commits.map(|commit| (commit.lane.partition as usize, commit.committed)).collect()
@@ -603,8 +402,7 @@ fn offsets(protocol: &Protocol) -> Offsets {
 fn send_epoch(broker: &mut Broker, member: &Member, producer: u32) -> Result<(), Fenced> {
     for part in member.protocol.epoch().into_iter().flat_map(|epoch| &epoch.parts) {
         for output in part.effects.outputs() {
-            let output = (output.stream, output.key.to_vec(), output.value.map(<[u8]>::to_vec));
-            broker.send(member.id, producer, part.lane.partition as usize, output)?;
+            broker.send(member.id, producer, part.lane.partition as usize, owned(&output))?;
         }
     }
     if is_planted("offsets_outside") && broker.generation == member.place {
@@ -626,89 +424,11 @@ fn write_barriers(
     nonce: u64,
 ) -> Result<Found, Failure> {
     let found = broker.found(lanes)?;
-    for PartitionId { partition, .. } in lanes {
-        let body = Barrier { instance: id.to_string(), nonce }.encode();
-        let mut value = Vec::new();
-        Envelope { kind: Kind::Barrier, fingerprint: 0, as_of: -1, rows: 0, body: &body }.encode(&mut value);
-        let output = (Stream::State, Key::Barrier { partition: *partition }.encode(), Some(value));
-        broker.send(id, producer, *partition as usize, output)?;
+    let mut effects = Effects::default();
+    lanes.iter().for_each(|lane| effects.push_barrier(lane.partition, &id.to_string(), nonce));
+    for barrier in effects.outputs() {
+        let partition = barrier.partition.expect("a barrier has its partition") as usize;
+        broker.send(id, producer, partition, owned(&barrier))?;
     }
     Ok(found)
-}
-
-#[test]
-fn whatever_happens_readers_see_the_undisturbed_run() {
-    let (plain, capped) = (Plan::new(1_000), Plan::new(1));
-    let expected = {
-        let mut world = World::new(&plain, 0);
-        world.finish();
-        world.seen()
-    };
-    let n_alerts = expected.0.iter().filter(|(stream, ..)| *stream == Stream::Alerts).count();
-    assert!(n_alerts > 4, "{n_alerts} alerts in {} outputs", expected.0.len());
-    assert!(expected.1.len() >= 4, "{} states", expected.1.len());
-    let seeds = match std::env::var("OFFKEY_SIM_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
-        Some(seed) => seed..seed + 1,
-        None if std::env::var_os("OFFKEY_LONG").is_some() => 0..2_000,
-        None => 0..120,
-    };
-    let (mut n_faults, mut told) = (0, BTreeSet::new());
-    let is_whole = seeds.end - seeds.start > 1;
-    for seed in seeds {
-        let run = std::panic::catch_unwind(|| {
-            let mut world = World::new(if seed % 2 == 0 { &plain } else { &capped }, seed);
-            (0..900).for_each(|_| world.tick());
-            world.finish();
-            assert!(world.seen().0 == expected.0, "readers saw something else");
-            assert!(world.seen().1 == expected.1, "the state is another");
-            (world.n_faults, world.told)
-        });
-        match run {
-            Ok((faults, commands)) => {
-                n_faults += faults;
-                told.extend(commands);
-            }
-            Err(_) => panic!("OFFKEY_SIM_SEED={seed} repeats it"),
-        }
-    }
-    println!("{n_faults} faults; commands: {told:?}");
-    let all = [
-        "(rebuilt)",
-        "AckRevoke",
-        "Commit",
-        "Count",
-        "Cut",
-        "Drop",
-        "EndProducer",
-        "GoLive",
-        "Look",
-        "NotePlace",
-        "Park",
-        "PauseAll",
-        "Restore",
-        "Rival",
-        "Stopped",
-        "TroubleIsOver",
-        "WriteBarriers",
-    ];
-    assert!(!is_whole || all.iter().all(|command| told.contains(*command)), "some commands never came: {told:?}");
-}
-
-/// Each planted bug turns the simulation red, or it is worth nothing.
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn every_planted_bug_is_found() {
-    if std::env::var_os("OFFKEY_PLANT").is_some() {
-        return;
-    }
-    let bugs = ["offsets_outside", "no_strike", "snapshot_late", "emit_in_replay", "commit_lost_lane"];
-    for bug in bugs {
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "whatever_happens_readers_see_the_undisturbed_run", "--nocapture"])
-            .env("OFFKEY_PLANT", bug)
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && told.contains("OFFKEY_SIM_SEED="), "nobody noticed {bug}: {told}");
-    }
 }

@@ -1,0 +1,109 @@
+//! What is played: the input, how lanes are set, and a lane in a process.
+
+use offkey::config::Config;
+use offkey::detector::{Settings as DetectorSettings, threshold, warmup};
+use offkey::lane::align::{self, Late};
+use offkey::lane::record::{PartitionId, Record};
+use offkey::lane::rulebook::Rulebook;
+use offkey::lane::{Handled, Lane, Settings};
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const PARTITIONS: usize = 2;
+pub const ROWS: i64 = 1_200;
+
+pub type Log = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// What is fixed for all seeds.
+pub struct Plan {
+    pub inputs: Vec<Log>,
+    pub settings: Arc<Settings>,
+    pub rulebook: Arc<Rulebook>,
+}
+
+impl Plan {
+    pub fn new(max_entities: usize) -> Self {
+        let config = Config::defaults();
+        let mut detector = DetectorSettings::clone(&config.detector);
+        detector.window_rows = 4;
+        detector.warmup = warmup::Length::Rows(60);
+        let settings = Settings {
+            decoder: config.input.decoder.clone(),
+            align: align::Settings { max_lateness: 3_000_000, ..config.align() },
+            late: Late::Keep,
+            detector: Arc::new(detector),
+            name: config.name.clone(),
+            scores: true,
+            probation_rows: 4,
+            max_entities,
+            max_alert: 1 << 20,
+            max_dead_letter: 1 << 20,
+            max_snapshot: 1 << 20,
+            snapshot_interval: Duration::from_secs(30),
+            snapshots_lead: false,
+        };
+        let mut rulebook = config.rules;
+        rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
+        rulebook.alert.refractory = 5;
+        let inputs = (0..PARTITIONS).map(rows).collect();
+        Self { inputs, settings: Arc::new(settings), rulebook: Arc::new(rulebook) }
+    }
+
+    pub fn lane(&self, partition: usize, live_from: i64) -> Lane {
+        Lane::new(id_of(partition), live_from, Arc::clone(&self.settings), Arc::clone(&self.rulebook))
+    }
+}
+
+pub fn id_of(partition: usize) -> PartitionId {
+    PartitionId { topic: "telemetry".into(), partition: partition as i32 }
+}
+
+pub fn rows(partition: usize) -> Log {
+    let mut rng = Pcg32::seed_from_u64(partition as u64);
+    let mut noise = move || f64::from(rng.next_u32()) / f64::from(u32::MAX) - 0.5;
+    let row = |i: i64| {
+        let key = format!("pump-{partition}-{}", (i * i + i / 7) % 2).into_bytes();
+        let fault = if i % 230 > 222 { 9.0 } else { 0.0 };
+        let a = (i as f64 / 9.0).sin() + 0.1 * noise() + fault;
+        let b = a * 0.5 + 0.1 * noise();
+        match i {
+            i if i % 97 == 96 => (key, Some(b"{no".to_vec())),
+            100 => (key, None),
+            i => {
+                // Some come before rows that are older than they.
+                let at = 1_700_000_000 + i + 2 * (i % 3);
+                (key, Some(format!(r#"{{"ts": {at}, "values": {{"a": {a}, "b": {b}}}}}"#).into()))
+            }
+        }
+    };
+    (0..ROWS).map(row).collect()
+}
+
+/// A lane in a process, with the store beside it.
+pub struct Live {
+    pub lane: Lane,
+    pub next: i64,
+    /// Its records are given to it.
+    pub reads: bool,
+    pub spill: BTreeMap<String, Vec<u8>>,
+}
+
+impl Live {
+    pub fn handle(&mut self, plan: &Plan, partition: usize, until: i64) {
+        while self.next < until.min(ROWS) {
+            let (key, payload) = &plan.inputs[partition][self.next as usize];
+            let timestamp_ms = Some(1_700_000_000_000 + self.next * 1_000);
+            let record =
+                Record { offset: self.next, timestamp_ms, key: Some(key.as_slice()), payload: payload.as_deref() };
+            while let Handled::Cold(entity) = self.lane.handle(&record) {
+                let state = self.spill.remove(&entity);
+                self.lane.revive(&entity, state.as_deref(), self.next);
+            }
+            self.spill.extend(self.lane.take_evicted());
+            self.next += 1;
+        }
+    }
+}
