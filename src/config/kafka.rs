@@ -75,7 +75,7 @@ pub struct Kafka {
 }
 
 /// Keys that are refused in [kafka.properties], and what to do instead. A trailing `*` stands for any end.
-const OWNED: [(&str, &str); 36] = [
+const OWNED: [(&str, &str); 35] = [
     ("bootstrap.servers", "set `kafka.brokers`"),
     ("metadata.broker.list", "set `kafka.brokers`"),
     ("group.id", "set `kafka.group`"),
@@ -92,7 +92,6 @@ const OWNED: [(&str, &str); 36] = [
     ("enable.auto.offset.store", "offsets are committed with the epoch"),
     ("isolation.level", "state and input are read committed"),
     ("auto.offset.reset", "set `input.start`"),
-    ("partition.assignment.strategy", "rebalances are cooperative"),
     ("group.protocol*", "the classic protocol keeps its place over a restart"),
     ("group.remote.assignor", "the classic protocol keeps its place over a restart"),
     ("heartbeat.interval.ms", "it follows `kafka.session_timeout`"),
@@ -125,7 +124,7 @@ const PRODUCER_ONLY: [&str; 8] = [
     "sticky.partitioning.",
     "delivery.report.",
 ];
-const CONSUMER_ONLY: [&str; 4] = ["fetch.", "queued.", "max.partition.fetch", "coordinator."];
+const CONSUMER_ONLY: [&str; 5] = ["fetch.", "queued.", "max.partition.fetch", "coordinator.", "partition.assignment."];
 
 /// How a consumer fetches.
 struct Fetching {
@@ -333,7 +332,10 @@ impl Kafka {
         // Only after the log was cut under us, and what was read already is not passed on again: `error` would end the
         // partition's reading for good.
         all.set("auto.offset.reset", "earliest");
-        all.set("partition.assignment.strategy", "cooperative-sticky");
+        // May be changed too, for a group whose other members know only eager rebalances.
+        if all.get("partition.assignment.strategy").is_none() {
+            all.set("partition.assignment.strategy", "cooperative-sticky");
+        }
         all.set("session.timeout.ms", session.to_string());
         all.set("heartbeat.interval.ms", (session / 10).min(3_000).to_string());
         all.set("max.poll.interval.ms", (2 * session).max(60_000).to_string());

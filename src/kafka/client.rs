@@ -4,7 +4,7 @@ use super::{lanes_of, list_of};
 use crate::lane::record::PartitionId;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,10 @@ impl ConsumerContext for GroupContext {
             // An absolute offset needs no question to a broker. The position is set when the lane is live, and until then
             // nothing is fetched; should that fail, records come too early and are passed over, and none is missed.
             let _ = list.set_all_offsets(Offset::Offset(0));
-            answer(consumer.incremental_assign(list), "assign");
+            answer(
+                if is_eager(consumer) { consumer.assign(list) } else { consumer.incremental_assign(list) },
+                "assign",
+            );
             if !lanes.is_empty() {
                 answer(consumer.pause(&list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)))), "pause");
             }
@@ -85,15 +88,20 @@ impl ConsumerContext for GroupContext {
         let lost = consumer.assignment_lost();
         if lost || closing {
             self.note(if lost { Rebalance::Lost(lanes) } else { Rebalance::Revoked(lanes) });
-            if !closing && matches!(consumer.rebalance_protocol(), RebalanceProtocol::Eager) {
-                answer(consumer.unassign(), "unassign");
-            } else {
-                answer(consumer.incremental_unassign(list), "unassign");
-            }
-            return;
+            return answer(give_back(consumer, list), "unassign");
         }
         self.note(Rebalance::Revoked(lanes));
     }
+}
+
+/// Does a rebalance of the group begin with everybody giving back everything?
+fn is_eager(consumer: &BaseConsumer<GroupContext>) -> bool {
+    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Eager)
+}
+
+/// Acknowledges a revoke or a loss; an eager one is of all partitions.
+pub fn give_back(consumer: &BaseConsumer<GroupContext>, list: &TopicPartitionList) -> KafkaResult<()> {
+    if is_eager(consumer) { consumer.unassign() } else { consumer.incremental_unassign(list) }
 }
 
 fn answer(result: Result<(), KafkaError>, what: &'static str) {

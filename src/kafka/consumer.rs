@@ -3,7 +3,7 @@
 //! less, and librdkafka then stops to fetch by itself. Pausing a partition instead would throw away what it has fetched, and one
 //! that is resumed may wait for a second before its broker's thread looks at it.
 
-use super::client::{GroupContext, Rebalance};
+use super::client::{GroupContext, Rebalance, give_back};
 use super::failure::Failure;
 use super::{client_config, list_of};
 use crate::config::Kafka;
@@ -336,10 +336,8 @@ impl Poller<'_> {
             }
             Order::AckRevoke(ids) => {
                 ids.iter().for_each(|id| drop(self.lanes.remove(id)));
-                note(
-                    self.consumer.incremental_unassign(&list_of(ids.iter().map(|id| (id, Offset::Invalid)))),
-                    "unassign",
-                );
+                let list = list_of(ids.iter().map(|id| (id, Offset::Invalid)));
+                note(give_back(self.consumer, &list), "unassign");
             }
             Order::PauseAll => self.stopped = true,
             Order::Close => {}

@@ -19,13 +19,21 @@ fn wait_for_lanes(daemons: &[&Daemon], partitions: u32) {
 
 #[test]
 fn instances_come_and_go_under_load_and_change_nothing() {
-    let bootstrap = shared();
-    let input = unique("scaled");
-    create_topic(bootstrap, &input, 6);
-    let mut setup = Setup::new(bootstrap, "scale", &input);
+    come_and_go(Setup::new(shared(), "scale", &unique("scaled")));
+}
+
+#[test]
+fn instances_come_and_go_in_a_group_with_eager_rebalances_and_change_nothing() {
+    let mut setup = Setup::new(shared(), "eager", &unique("eager"));
+    setup.more = "[kafka.properties]\n\"partition.assignment.strategy\" = \"range\"\n".to_owned();
+    come_and_go(setup);
+}
+
+fn come_and_go(mut setup: Setup) {
+    create_topic(&setup.bootstrap, &setup.input, 6);
     // One that leaves for good is only missed after its session.
     setup.session_timeout = "6s";
-    let producing = produce(bootstrap, &input, 2_000, 1_200);
+    let producing = produce(&setup.bootstrap, &setup.input, 2_000, 1_200);
     let a = setup.start("a");
     wait_for_lanes(&[&a], 6);
     let b = setup.start("b");
