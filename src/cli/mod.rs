@@ -23,6 +23,10 @@ mod schema;
 mod version;
 
 use crate::config::{Config, ConfigErrors, Source};
+#[cfg(not(feature = "daemon"))]
+use crate::config::{ConfigError, Kafka};
+#[cfg(feature = "daemon")]
+use crate::kafka::properties::not_taken;
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,7 +77,8 @@ impl ConfigArgs {
     /// # Errors
     /// Every mistake at once.
     pub fn load(&self) -> Result<Config, Failed> {
-        Config::load(self.source(), crate::config::environment()).map_err(|errors| self.refused(&errors))
+        Config::load_with(self.source(), crate::config::environment(), not_taken)
+            .map_err(|errors| self.refused(&errors))
     }
 
     /// What [`Config::load`] is to read.
@@ -89,6 +94,12 @@ impl ConfigArgs {
         let lines: Vec<_> = errors.0.iter().map(|error| format!("  {error}")).collect();
         Failed::config(format!("{} has {mistakes}:\n{}", file.display(), lines.join("\n")))
     }
+}
+
+/// Without librdkafka nobody knows its properties.
+#[cfg(not(feature = "daemon"))]
+fn not_taken(_: &Kafka) -> Vec<ConfigError> {
+    Vec::new()
 }
 
 /// Why a command ends without having done its work.

@@ -47,6 +47,34 @@ impl fmt::Debug for Properties {
     }
 }
 
+/// A property of [kafka.properties].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// What librdkafka calls it.
+    pub key: String,
+    /// Where it stands in the configuration: under its own name, or under that of a file.
+    pub at: String,
+    value: Secret,
+    is_secret: bool,
+}
+
+impl Passed {
+    /// Its value, for the client alone.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        self.value.reveal()
+    }
+
+    /// What a library says of it, without what must not be shown.
+    #[must_use]
+    pub fn hidden_in(&self, words: &str) -> String {
+        match self.reveal() {
+            value if self.is_secret && !value.is_empty() => words.replace(value, "<hidden>"),
+            _ => words.to_owned(),
+        }
+    }
+}
+
 /// How to reach Kafka, and as whom.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kafka {
@@ -66,6 +94,8 @@ pub struct Kafka {
     pub transaction_timeout: Duration,
     /// Missing topics of ours may be created.
     pub create_topics: bool,
+    /// What the user passes on.
+    pub passed: Vec<Passed>,
     /// For the consumer of the group.
     pub consumer: Properties,
     /// For the producer.
@@ -142,21 +172,24 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// [kafka.properties] with nested tables joined by dots, `x_file` read into `x`, and everything refused that is not the user's.
-fn passed_on(properties: &Value, problems: &mut Problems) -> Properties {
+fn passed_on(properties: &Value, problems: &mut Problems) -> Vec<Passed> {
     let mut flat = BTreeMap::new();
     flatten(properties, "", &mut flat, problems);
-    let mut passed = Properties::default();
+    let mut passed = Vec::new();
     for (key, value) in flat {
         let at = format!("kafka.properties.{key}");
-        let (key, value) = match key.strip_suffix("_file") {
+        let (key, value, is_secret) = match key.strip_suffix("_file") {
             Some(key) => match secret_file(&at, &value) {
-                Ok(secret) => (key.to_owned(), secret),
+                Ok(secret) => (key.to_owned(), secret, true),
                 Err(error) => {
                     problems.0.push(error);
                     continue;
                 }
             },
-            None => (key, value),
+            None => {
+                let is_secret = is_secret(&key);
+                (key, value, is_secret)
+            }
         };
         let owned = OWNED.iter().find(|(owned, _)| match owned.strip_suffix('*') {
             Some(start) => key.starts_with(start),
@@ -164,7 +197,7 @@ fn passed_on(properties: &Value, problems: &mut Problems) -> Properties {
         });
         match owned {
             Some((_, instead)) => problems.add(at, "is not yours to set", *instead),
-            None => passed.set(&key, value),
+            None => passed.push(Passed { key, at, value: Secret::new(value), is_secret }),
         }
     }
     passed
@@ -251,13 +284,14 @@ impl Kafka {
             session_timeout: raw.session_timeout.0,
             transaction_timeout: raw.transaction_timeout.0,
             create_topics: raw.create_topics,
+            passed,
             consumer: Properties::default(),
             producer: Properties::default(),
             restorer: Properties::default(),
         };
-        kafka.restorer = kafka.reading(&passed, &Fetching { wait_ms: 10, queue_kib: 32 << 10 });
-        kafka.consumer = kafka.in_group(kafka.reading(&passed, &Fetching { wait_ms: 100, queue_kib: 4 << 10 }));
-        kafka.producer = kafka.writing(&passed);
+        kafka.restorer = kafka.reading(&Fetching { wait_ms: 10, queue_kib: 32 << 10 });
+        kafka.consumer = kafka.in_group(kafka.reading(&Fetching { wait_ms: 100, queue_kib: 4 << 10 }));
+        kafka.producer = kafka.writing();
         Some(kafka)
     }
 
@@ -297,11 +331,11 @@ impl Kafka {
         hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
     }
 
-    fn common(&self, passed: &Properties, not_for_it: &[&str]) -> Properties {
+    fn common(&self, not_for_it: &[&str]) -> Properties {
         let mut all = Properties::default();
-        for (key, value) in passed.iter() {
-            if !not_for_it.iter().any(|start| key.starts_with(start)) {
-                all.set(key, value);
+        for passed in &self.passed {
+            if !not_for_it.iter().any(|start| passed.key.starts_with(start)) {
+                all.set(&passed.key, passed.reveal());
             }
         }
         all.set("bootstrap.servers", &self.brokers);
@@ -310,13 +344,13 @@ impl Kafka {
         all
     }
 
-    fn reading(&self, passed: &Properties, fetching: &Fetching) -> Properties {
+    fn reading(&self, fetching: &Fetching) -> Properties {
         let mut all = Properties::default();
         // Users may change these three; the default of the first stalls a fast reader.
         all.set("fetch.queue.backoff.ms", "5");
         all.set("fetch.wait.max.ms", fetching.wait_ms.to_string());
         all.set("queued.max.messages.kbytes", fetching.queue_kib.to_string());
-        all.0.extend(self.common(passed, &PRODUCER_ONLY).0);
+        all.0.extend(self.common(&PRODUCER_ONLY).0);
         all.set("group.id", &self.group);
         all.set("enable.auto.commit", "false");
         all.set("enable.auto.offset.store", "false");
@@ -342,7 +376,7 @@ impl Kafka {
         all
     }
 
-    fn writing(&self, passed: &Properties) -> Properties {
+    fn writing(&self) -> Properties {
         let mut all = Properties::default();
         // Users may change these.
         all.set("compression.type", "lz4");
@@ -351,7 +385,7 @@ impl Kafka {
         // A snapshot may be larger than a broker's usual limit; batches, which the broker judges whole, stay below it.
         all.set("message.max.bytes", "16777216");
         all.set("batch.size", "900000");
-        all.0.extend(self.common(passed, &CONSUMER_ONLY).0);
+        all.0.extend(self.common(&CONSUMER_ONLY).0);
         all.set("partitioner", "murmur2_random");
         all.set("enable.idempotence", "true");
         // A retry never comes before 0.8 of the back-off: what returned earlier was prompt.

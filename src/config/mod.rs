@@ -13,7 +13,7 @@ pub mod units;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use input::{Input, Output, Start, State};
-pub use kafka::{Delivery, Kafka, Properties};
+pub use kafka::{Delivery, Kafka, Passed, Properties};
 pub use raw::LogFormat;
 pub use tree::{DEFAULT, Source};
 
@@ -71,12 +71,24 @@ impl Config {
         source: Source<'_>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
+        Self::load_with(source, environment, |_| Vec::new())
+    }
+
+    /// The same, and `library` has its say: what the Kafka client does not take. Nothing here knows its properties.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn load_with(
+        source: Source<'_>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        library: impl Fn(&Kafka) -> Vec<ConfigError>,
+    ) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
         let environment: HashMap<_, _> = environment.into_iter().collect();
         let host = host(&environment);
         let tree = problems.take(tree::Tree::of(source, environment));
         let config = tree.and_then(|mut tree| {
-            let config = Self::of(&mut tree.root, &host, &mut problems);
+            let config = Self::of(&mut tree.root, &host, &library, &mut problems);
             for problem in &mut problems.0 {
                 if let Some(variable) = tree.variable(&problem.key) {
                     let mark = if problem.hint.is_empty() { "" } else { "; " };
@@ -116,10 +128,16 @@ impl Config {
         }
     }
 
-    fn of(root: &mut Value, host: &str, problems: &mut Problems) -> Option<Self> {
+    fn of(
+        root: &mut Value,
+        host: &str,
+        library: impl Fn(&Kafka) -> Vec<ConfigError>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let overrides = rules::take_overrides(root, problems);
         let raw: Raw = tree::read_as(root.clone(), &tree::defaults(), "", problems)?;
         let kafka = Kafka::of(&raw.kafka, host, problems);
+        problems.0.extend(kafka.iter().flat_map(library));
         let input = Input::of(&raw.input, problems);
         let output = Output::of(&raw.output, problems);
         let state = State::of(&raw.state, &raw.kafka.group, problems);

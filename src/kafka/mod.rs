@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod failure;
 pub mod partitioner;
 pub mod producer;
+pub mod properties;
 pub mod restorer;
 mod sizes;
 pub mod state_topic;
