@@ -1,6 +1,7 @@
 //! `[input]`, `[output]` and `[state]`, checked.
 
 use super::error::Problems;
+use super::fields;
 use super::raw::{RawFormat, RawInput, RawOutput, RawState, RawUnit};
 use crate::detector::row::EventTime;
 use crate::lane::align::Late;
@@ -76,49 +77,44 @@ impl Input {
         for name in &raw.topics.0 {
             topic(name, "input.topics", problems);
         }
-        let mut path = |text: &str, key: &str| match Path::new(text) {
-            Ok(path) => Some(path),
-            Err(problem) => {
-                problems.add(key, format!("`{text}`: {problem}"), "write a field's path with dots: machine.id");
-                None
-            }
-        };
         let format = match raw.format {
-            RawFormat::JsonWide => path(&raw.values, "input.values").map(|values| Format::JsonWide { values }),
-            RawFormat::JsonLong => path(&raw.sensor, "input.sensor")
-                .zip(path(&raw.value, "input.value"))
-                .map(|(channel, value)| Format::JsonLong { channel, value }),
+            RawFormat::JsonWide => values(&raw.values, problems).map(|values| Format::JsonWide { values }),
+            RawFormat::JsonLong => {
+                let (channel, value) =
+                    (field(&raw.sensor, "input.sensor", "", problems), field(&raw.value, "input.value", "", problems));
+                channel.zip(value).map(|(channel, value)| Format::JsonLong { channel, value })
+            }
         };
         let entity = match raw.entity.0.as_slice() {
             [one] if one == "key" => Some(EntityFrom::Key),
             several => {
-                let paths: Option<Vec<_>> = several.iter().map(|text| path(text, "input.entity")).collect();
-                paths.map(EntityFrom::Fields)
+                let paths: Vec<_> =
+                    several.iter().map(|text| field(text, "input.entity", ", or \"key\"", problems)).collect();
+                paths.into_iter().collect::<Option<Vec<_>>>().map(EntityFrom::Fields)
             }
         };
         let timestamp = match raw.timestamp.as_str() {
             "record" => Some(TimeFrom::Record),
-            text => path(text, "input.timestamp").map(|path| TimeFrom::Field { path, unit: unit(raw.timestamp_unit) }),
+            text => field(text, "input.timestamp", ", or \"record\"", problems)
+                .map(|path| TimeFrom::Field { path, unit: unit(raw.timestamp_unit) }),
         };
-        if let Some(EntityFrom::Fields(paths)) = &entity {
-            let most = decoder::MAX_ENTITY_PARTS;
-            if paths.is_empty() || paths.len() > most || paths.iter().any(Path::is_root) {
-                problems.add(
-                    "input.entity",
-                    format!("is not \"key\" and not 1 to {most} fields"),
-                    "write \"key\", a field's path, or a list of paths",
-                );
-            }
+        let most = decoder::MAX_ENTITY_PARTS;
+        if raw.entity.0.is_empty() || raw.entity.0.len() > most {
+            problems.add(
+                "input.entity",
+                format!("is not \"key\" and not 1 to {most} fields"),
+                "write \"key\", a field's path, or a list of paths",
+            );
         }
-        if let Some(TimeFrom::Field { path, .. }) = &timestamp
-            && path.is_root()
-        {
-            problems.add("input.timestamp", "is no field", "write a field's path, or \"record\"");
+        if let (Some(format), Some(entity), Some(timestamp)) = (&format, &entity, &timestamp) {
+            fields::check(format, entity, timestamp, &raw.channels.0, problems);
         }
-        if let Some(Format::JsonLong { channel, value }) = &format
-            && (channel.is_root() || value.is_root())
-        {
-            problems.add("input.sensor", "sensor and value have to be fields", "write their paths");
+        if raw.channels.0.iter().any(String::is_empty) {
+            problems.add(
+                "input.channels",
+                "one of them is empty",
+                "leave the list empty, or write \"*\", for all of them",
+            );
         }
         let channels = Selection::new(&raw.channels.0);
         if let Err(problem) = &channels {
@@ -156,6 +152,30 @@ impl Input {
             late: raw.late,
         })
     }
+}
+
+/// A path that is not the message itself. `or`: what may stand there instead.
+fn field(text: &str, key: &str, or: &str, problems: &mut Problems) -> Option<Path> {
+    let hint = format!("write a field's path with dots: machine.id{or}");
+    match Path::new(text) {
+        Ok(path) if !path.is_root() => return Some(path),
+        Ok(_) if text.is_empty() => problems.add(key, "is empty", hint),
+        Ok(_) => problems.add(key, format!("`{text}` is the message itself, and no field of it"), hint),
+        Err(problem) => problems.add(key, format!("`{text}`: {problem}"), hint),
+    }
+    None
+}
+
+/// The message itself has to be meant: an empty text may be a variable that nobody has set.
+fn values(text: &str, problems: &mut Problems) -> Option<Path> {
+    if text == "." {
+        return Path::new(text).ok();
+    }
+    if text.is_empty() {
+        problems.add("input.values", "is empty", "write the path of an object, or \".\" for the message itself");
+        return None;
+    }
+    field(text, "input.values", "", problems)
 }
 
 fn start(text: &str, problems: &mut Problems) -> Option<Start> {

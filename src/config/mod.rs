@@ -2,6 +2,7 @@
 //! stands in the file; [`Config::load`] is the one place that can refuse, and it names every mistake at once.
 
 mod error;
+mod fields;
 mod input;
 pub mod kafka;
 mod model;

@@ -145,6 +145,9 @@ pub(super) fn fingerprint(tree: &Value) -> u64 {
 }
 
 fn glob(pattern: &str, at: &str, problems: &mut Problems) -> Option<GlobMatcher> {
+    if pattern.is_empty() {
+        problems.add(format!("{at}.match"), "is empty, and no name is", "`*` matches every name");
+    }
     match Glob::new(pattern) {
         Ok(glob) => Some(glob.compile_matcher()),
         Err(error) => {

@@ -27,6 +27,18 @@ impl Path {
         Ok(Self(names))
     }
 
+    /// Whether `inner` lies below it.
+    #[must_use]
+    pub fn contains(&self, inner: &Self) -> bool {
+        inner.0.len() > self.0.len() && inner.0.starts_with(&self.0)
+    }
+
+    /// The path of what is named so below it, dots included.
+    #[must_use]
+    pub fn join(&self, name: &str) -> String {
+        if self.is_root() { name.to_owned() } else { format!("{self}.{name}") }
+    }
+
     /// Whether it is the message itself.
     #[must_use]
     pub fn is_root(&self) -> bool {
@@ -143,6 +155,10 @@ mod tests {
         assert_eq!(Path::new("a.b").unwrap().to_string(), "a.b");
         assert_eq!(Path::new(".key").unwrap(), Path::new("key").unwrap());
         assert!(Path::new(".").unwrap().is_root());
+        let path = |text| Path::new(text).unwrap();
+        assert!(path("a").contains(&path("a.b")) && path(".").contains(&path("a")));
+        assert!(!path("a").contains(&path("a")) && !path("a").contains(&path("ab.c")));
+        assert_eq!((path("a.b").join("c.d"), path(".").join("c")), ("a.b.c.d".to_owned(), "c".to_owned()));
         assert!(Path::new("a..b").is_err());
         assert!(Path::new(&"a.".repeat(16)).is_err());
         assert!(Path::new(&vec!["a"; 17].join(".")).is_err());
