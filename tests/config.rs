@@ -266,6 +266,24 @@ fn fields_that_have_one_meaning_each_are_fine() {
 }
 
 #[test]
+fn numbers_that_32_bits_do_not_hold_are_refused() {
+    check(
+        "[model]\nlearning_rate = 1e300\n[alert]\nbreak_through = 1e39\ncritical_ratio = 4e38\n[threshold]\nlevel = -1e39\n\
+         [[channel]]\nmatch = \"a\"\nvalid_max = 1e300\n[[override]]\nmatch = \"b\"\n[[override.channel]]\nmatch = \"c\"\nvalid_min = -1e300",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 6 mistakes:
+              alert.break_through: 1e39 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+              alert.critical_ratio: 4e38 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+              channel[0].valid_max: 1e300 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+              model.learning_rate: 1e300 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+              override[0].channel[0].valid_min: -1e300 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+              threshold.level: -1e39 is more than 32 bits hold; write a number within -3.4e38 and 3.4e38
+        "#]],
+    );
+}
+
+#[test]
 fn overrides_and_patterns_are_checked_too() {
     check(
         "[[override]]\nmatch = \"a[\"\n[[override]]\nthreshold = { level = 3 }\n[[override]]\nmatch = \"b\"\nthreshold = { levl = 3, quantile = 0.9 }\n\

@@ -135,6 +135,7 @@ impl Config {
         library: impl Fn(&Kafka) -> Vec<ConfigError>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        tree::take_out_too_large(root, problems);
         let overrides = rules::take_overrides(root, problems);
         let raw: Raw = tree::read_as(root.clone(), &tree::defaults(), "", problems)?;
         let kafka = Kafka::of(&raw.kafka, host, problems);

@@ -100,6 +100,41 @@ fn null_in(value: &Value, key: &str) -> Option<String> {
     }
 }
 
+/// Takes out every number that 32 bits do not hold, which is more than any key can mean, and notes it.
+pub(super) fn take_out_too_large(root: &mut Value, problems: &mut Problems) {
+    let (mut found, fallback) = (Vec::new(), defaults());
+    too_large_in(root, &mut Vec::new(), &mut found);
+    // From the last of an array on, so that the others keep their places.
+    for (path, number) in found.into_iter().rev() {
+        problems.add(
+            path.join("."),
+            format!("{number:e} is more than 32 bits hold"),
+            format!("write a number within -{0:.1e} and {0:.1e}", f32::MAX),
+        );
+        reset(root, &fallback, &path);
+    }
+}
+
+fn too_large_in(value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, f64)>) {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(object) => object.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(array) => array.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect(),
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap_or_default();
+            if !(number as f32).is_finite() {
+                found.push((path.clone(), number));
+            }
+            return;
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => return,
+    };
+    for (name, value) in below {
+        path.push(name);
+        too_large_in(value, path, found);
+        path.pop();
+    }
+}
+
 /// Lays `over` on `base`: tables are joined, everything else is replaced.
 pub(super) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
