@@ -4,7 +4,8 @@
 //! - A name given twice: the last value counts; objects given twice are merged.
 //! - `null` is a missing value. Text, booleans and arrays in a selected channel refuse the record.
 //! - Objects within the values are read through: `{"motor": {"temp": 1}}` is the channel `motor.temp`.
-//! - An entity field may be text or a whole number. Several are joined by `/`.
+//! - An entity field may be text or a whole number. Several are joined by `/`, none may be empty, and a `/` or `%`
+//!   within one is written `%2F` or `%25`.
 //! - A tombstone (no payload) says that the entity of the record's key is gone.
 
 use super::channels::{ChannelId, Channels, Selection};
@@ -43,7 +44,7 @@ pub enum Format {
 pub enum EntityFrom {
     /// The record's key.
     Key,
-    /// These fields, joined by `/`.
+    /// These fields, joined by `/`; see the module's head.
     Fields(Vec<Path>),
 }
 

@@ -86,7 +86,7 @@ impl Scratch {
         self.rejected = None;
     }
 
-    /// Joins the parts found into `entity`.
+    /// Joins the parts found into `entity`, so that no two lists of parts make one name.
     pub(super) fn entity(&self, paths: &[Path], entity: &mut String) -> Result<(), Rejected> {
         for (part, path) in paths.iter().enumerate().take(Fields::MAX_ENTITY_PARTS) {
             match self.entity[part] {
@@ -97,11 +97,15 @@ impl Scratch {
                     return Err(Rejection::InvalidEntity
                         .because(format!("`{path}` is {what}, neither text nor a whole number")));
                 }
+                Found::Is(()) if self.entity_text[part].is_empty() => {
+                    return Err(Rejection::InvalidEntity.because(format!("`{path}` is empty")));
+                }
+                Found::Is(()) if paths.len() == 1 => entity.push_str(&self.entity_text[part]),
                 Found::Is(()) => {
                     if part > 0 {
                         entity.push('/');
                     }
-                    entity.push_str(&self.entity_text[part]);
+                    push_part(&self.entity_text[part], entity);
                 }
             }
         }
@@ -373,6 +377,17 @@ fn text_of(leaf: Leaf<'_>, buffer: &mut String) -> Found<()> {
             Found::Is(())
         }
         Leaf::Bool | Leaf::Float(_) | Leaf::Array => Found::Invalid(leaf.what()),
+    }
+}
+
+/// A part of several: `/` is what joins them.
+fn push_part(part: &str, entity: &mut String) {
+    for c in part.chars() {
+        match c {
+            '/' => entity.push_str("%2F"),
+            '%' => entity.push_str("%25"),
+            c => entity.push(c),
+        }
     }
 }
 

@@ -81,6 +81,25 @@ fn fields_within_the_values_are_not_channels() {
 }
 
 #[test]
+fn entities_of_several_fields_are_told_apart() {
+    let mut settings = long();
+    settings.entity = EntityFrom::Fields(vec![Path::new("site").unwrap(), Path::new("machine").unwrap()]);
+    for (site, machine, expected) in [
+        ("graz", "pump-1", "graz/pump-1 @1000000 a=1"),
+        ("a/b", "c", "a%2Fb/c @1000000 a=1"),
+        ("a", "b/c", "a/b%2Fc @1000000 a=1"),
+        ("a%2Fb", "c", "a%252Fb/c @1000000 a=1"),
+        ("é ", "ü", "é /ü @1000000 a=1"),
+        ("", "c", "invalid_entity"),
+        ("a", "", "invalid_entity"),
+    ] {
+        let payload = json!({"ts": 1, "site": site, "machine": machine, "sensor": "a", "value": 1}).to_string();
+        check(settings.clone(), &payload, expected);
+    }
+    check(long(), r#"{"ts": 1, "machine": "a/b%", "sensor": "a", "value": 1}"#, "a/b% @1000000 a=1");
+}
+
+#[test]
 fn only_selected_channels_are_read() {
     let mut settings = wide(".");
     settings.channels = Selection::new(&["temp".into(), "vib*".into()]).unwrap();
