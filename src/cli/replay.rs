@@ -1,6 +1,6 @@
 //! `offkey replay`: the same detector over CSV files.
 
-use super::{ConfigArgs, Failed, print};
+use super::{ConfigArgs, Failed, print, shown};
 use crate::detector::State;
 use crate::detector::alert::Transition;
 use crate::replay::csv::{self, Table};
@@ -136,7 +136,8 @@ fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) {
         .flat_map(|outcome| &outcome.alerts)
         .filter(|alert| alert.transition == Transition::Opened)
         .count();
-    print(&format!("{entity}: {} rows, {} channels, {opened} alerts\n", table.n_rows(), table.channels.len()));
+    let (entity, n_channels) = (shown(entity), table.channels.len());
+    print(&format!("{entity}: {} rows, {n_channels} channels, {opened} alerts\n", table.n_rows()));
     if let Some(labels) = &table.labels {
         let figures = figures(table, labels, replayed);
         print(&format!("{figures}\n"));

@@ -2,7 +2,7 @@
 
 use super::export::at;
 use super::{ConfigArgs, Failed, Seen, partition, snapshots, tell_held_back, told, waiting};
-use crate::cli::print;
+use crate::cli::{print, shown};
 use crate::config::Config;
 use crate::daemon::maintenance;
 use crate::kafka::partitioner::partition_of;
@@ -53,8 +53,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     });
     let done = told(changed, &config, "Stop every instance of the group and import again.")?;
     print(&format!(
-        "{entity}: {}, {} rows, goes on at {}/{} offset {}\n",
-        seen.summary.state, seen.summary.rows, id.topic, id.partition, done.next_offset
+        "{}: {}, {} rows, goes on at {}/{} offset {}\n",
+        shown(&entity),
+        seen.summary.state,
+        seen.summary.rows,
+        id.topic,
+        id.partition,
+        done.next_offset
     ));
     Ok(())
 }
@@ -105,7 +110,7 @@ fn place(config: &Config, entity: &str) -> Result<PartitionId, Failed> {
     let mut there = found.keys().filter(|(_, name)| name == entity).map(|(id, _)| id);
     match (there.next(), there.next()) {
         (Some(id), None) => return Ok(id.clone()),
-        (Some(_), Some(_)) => return Err(ask(format!("`{entity}` is in several partitions"))),
+        (Some(_), Some(_)) => return Err(ask(format!("`{}` is in several partitions", shown(entity)))),
         (None, _) => {}
     }
     if config.input.decoder.entity != EntityFrom::Key {
@@ -117,8 +122,10 @@ fn place(config: &Config, entity: &str) -> Result<PartitionId, Failed> {
         found.keys().find(|(id, name)| *id.topic == **topic && id.partition != partition_of(name.as_bytes(), n));
     if let Some((id, name)) = elsewhere {
         return Err(ask(format!(
-            "`{name}` is in partition {} and not where Java's default partitioner puts it, so where `{entity}` will be is not known",
-            id.partition
+            "`{}` is in partition {} and not where Java's default partitioner puts it, so where `{}` will be is not known",
+            shown(name),
+            id.partition,
+            shown(entity)
         )));
     }
     Ok(PartitionId { topic: topic.as_str().into(), partition: partition_of(entity.as_bytes(), n) })

@@ -1,7 +1,7 @@
 //! `offkey model inspect`.
 
 use super::{EntityArgs, Failed, Seen, find, json};
-use crate::cli::print;
+use crate::cli::{print, shown};
 use crate::wire::model_v1::{ChannelLine, Detail, DetectorV1, ModelLine};
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ fn page(detail: &Detail) -> String {
     let mut line = |name: &str, value: String| {
         writeln!(text, "{name:<13} {value}").expect("a String takes everything");
     };
-    line("entity", summary.entity.clone());
+    line("entity", shown(&summary.entity));
     line("partition", format!("{}/{}, as of offset {}", summary.topic, summary.partition, summary.as_of));
     line("state", format!("{}, {} rows, generation {}", summary.state, summary.rows, summary.generation));
     let fits = if detail.fits_this_config { "fits this configuration" } else { "of no use to this configuration" };
@@ -66,16 +66,41 @@ fn page(detail: &Detail) -> String {
 }
 
 fn channels(text: &mut String, channels: &[ChannelLine]) {
-    let width = channels.iter().map(|channel| channel.name.chars().count()).max().unwrap_or(0).max(7);
+    let names: Vec<String> = channels.iter().map(|channel| shown(&channel.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
     let mut row = |cells: [&str; 5]| {
         let [name, unit, usual, mean, deviation] = cells;
         let line = format!("{name:<width$}  {unit:<8}  {usual:>14}  {mean:>14}  {deviation:>14}");
         writeln!(text, "{}", line.trim_end()).expect("a String takes everything");
     };
     row(["CHANNEL", "UNIT", "USUAL", "MEAN", "DEVIATION"]);
-    for channel in channels {
+    for (name, channel) in names.iter().zip(channels) {
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
-        let unit = channel.unit.as_deref().unwrap_or("-");
-        row([&channel.name, unit, &number(Some(channel.usual)), &number(channel.mean), &number(channel.deviation)]);
+        let unit = channel.unit.as_deref().map_or_else(|| "-".to_owned(), shown);
+        row([name, &unit, &number(Some(channel.usual)), &number(channel.mean), &number(channel.deviation)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::model_v1::Summary;
+
+    #[test]
+    fn names_do_not_reach_the_terminal_as_commands() {
+        let summary = Summary::unreadable(("telemetry", 3, "a\u{1b}]0;b\u{7}"), b"", "ready");
+        let text = page(&Detail { summary, fits_this_config: false, detector: None });
+        assert!(text.starts_with("entity        a\\u{1b}]0;b\\u{7}\n"), "{text:?}");
+        let mut text = String::new();
+        let line = ChannelLine {
+            name: "t\u{1b}[0m".to_owned(),
+            unit: Some("\r".to_owned()),
+            resolution: 0.0,
+            usual: 1.0,
+            mean: None,
+            deviation: None,
+        };
+        channels(&mut text, &[line]);
+        assert!(text.contains("\nt\\u{1b}[0m  \\r ") && !text.contains(['\u{1b}', '\r']), "{text:?}");
     }
 }

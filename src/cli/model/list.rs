@@ -1,7 +1,7 @@
 //! `offkey model list`.
 
 use super::{ConfigArgs, Failed, Seen, json, snapshots, tell_held_back};
-use crate::cli::print;
+use crate::cli::{print, shown};
 use crate::wire::model_v1::Summary;
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ fn table(lines: &[Summary]) -> String {
             rows.to_string(),
             as_of.to_string(),
             bytes.to_string(),
-            entity.clone(),
+            shown(entity),
         ]
     });
     let all: Vec<[String; 9]> = std::iter::once(head).chain(rows).collect();
@@ -80,5 +80,12 @@ mod tests {
             telemetry/3  ready  sparse    0         0  70000  12345      0  a much longer name
         "]]
         .assert_eq(&table(&[line("pump-1", 7), line("a much longer name", 70_000)]));
+    }
+
+    #[test]
+    fn a_name_does_not_reach_the_terminal_as_a_command() {
+        let summary = Summary::unreadable(("telemetry", 3, "a\u{1b}[2J\u{202e}°\n\u{9b}b"), b"", "ready");
+        let text = table(&[summary]);
+        assert!(text.ends_with(" a\\u{1b}[2J\\u{202e}°\\n\\u{9b}b\n") && text.lines().count() == 2, "{text:?}");
     }
 }
