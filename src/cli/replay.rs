@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// that asks for time (`[warmup] duration`, `[threshold] budget`) is refused.
     #[arg(long, value_name = "DURATION", value_parser = step)]
     step: Option<i64>,
-    /// Column with the label. Never an input; with it the figures are printed.
+    /// Column with the label: 1 or true, 0, false or nothing. Never an input; with it the figures are printed.
     #[arg(long, default_value = "label")]
     label_column: String,
     /// Instead of `[warmup]`.

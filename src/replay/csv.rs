@@ -65,6 +65,11 @@ pub fn read(path: &Path, columns: Columns<'_>) -> Result<Table, String> {
 fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Result<Table, String> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let mut names: Vec<&str> = header.iter().collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("two columns are named `{}`", pair[0]));
+    }
     let position = |name: &str| header.iter().position(|column| column == name);
     let time_at = position(time).ok_or_else(|| format!("there is no column `{time}` (--time-column)"))?;
     let label_at = position(label);
@@ -83,8 +88,8 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
         timed: true,
     };
     for (row, record) in reader.records().enumerate() {
-        let line = row + 2;
         let record = record.map_err(|error| error.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
         let text = record[time_at].trim();
         if row == 0 {
             table.clock = text.parse::<f64>().map_or(true, |number| number >= STEPS as f64);
@@ -103,7 +108,12 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
             })?);
         }
         if let (Some(labels), Some(label_at)) = (&mut table.labels, label_at) {
-            labels.push(matches!(record[label_at].trim(), "1" | "1.0" | "true" | "True"));
+            labels.push(label_of(&record[label_at]).ok_or_else(|| {
+                format!(
+                    "line {line}: `{}` in column `{label}` is no label: write 1 or true, 0, false or nothing, or name another column (--label-column)",
+                    &record[label_at]
+                )
+            })?);
         }
     }
     Ok(table)
@@ -116,6 +126,21 @@ fn value_of(text: &str) -> Option<f32> {
         return Some(f32::NAN);
     }
     number(text.parse().ok()?)
+}
+
+fn label_of(text: &str) -> Option<bool> {
+    let text = text.trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("false") {
+        return Some(false);
+    }
+    if text.eq_ignore_ascii_case("true") {
+        return Some(true);
+    }
+    match text.parse::<f64>() {
+        Ok(0.0) => Some(false),
+        Ok(1.0) => Some(true),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// `step`: the length of a step in microseconds, if the time is one.
@@ -171,6 +196,34 @@ mod tests {
         assert_eq!(table.times.iter().map(|at| at.micros()).collect::<Vec<_>>(), [0, 120_000_000, 150_000_000]);
         let table = read_from("t,x\n1700000000,1\n".as_bytes(), columns("t")).unwrap();
         assert!(table.clock && table.timed);
+    }
+
+    #[test]
+    fn a_label_is_a_truth_value_or_nothing() {
+        let labels = |words: &[&str]| {
+            let rows: String = words.iter().enumerate().map(|(row, word)| format!("{row},1,{word}\n")).collect();
+            read_from(format!("t,x,label\n{rows}").as_bytes(), columns("t")).map(|table| table.labels.unwrap())
+        };
+        assert_eq!(labels(&["1", "1.0", "true", "True", " TRUE "]).unwrap(), [true; 5]);
+        assert_eq!(labels(&["0", "0.0", "false", "False", ""]).unwrap(), [false; 5]);
+        for word in ["yes", "2", "-1", "0.5", "anomaly", "nan"] {
+            let told = labels(&["0", word]).unwrap_err();
+            assert!(told.contains("line 3") && told.contains(&format!("`{word}` in column `label`")), "{told}");
+        }
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_refused() {
+        for header in ["t,x,x", "t,t,x", "t,x,label,label"] {
+            let told = read_from(format!("{header}\n").as_bytes(), columns("t")).err().unwrap();
+            assert!(told.contains("two columns are named"), "{told}");
+        }
+    }
+
+    #[test]
+    fn lines_are_those_of_the_file() {
+        let told = read_from("t,x\n0,\"1\n\"\n1,abc\n".as_bytes(), columns("t")).err().unwrap();
+        assert!(told.contains("line 4"), "{told}");
     }
 
     #[test]

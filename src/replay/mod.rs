@@ -7,7 +7,7 @@ pub mod report;
 mod told;
 
 use crate::config::Config;
-use crate::detector::schema::Schema;
+use crate::detector::schema::{MAX_CHANNELS, Schema};
 use crate::detector::threshold;
 use crate::detector::warmup::Length;
 use crate::detector::{Outcome, Scratch, Settings};
@@ -63,15 +63,11 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
         refuse_time(&settings, config, request.entity)?;
     }
     let settings = Arc::new(settings);
+    let n_channels = table.channels.len();
+    if n_channels > MAX_CHANNELS {
+        return Err(format!("{n_channels} channels, more than the {MAX_CHANNELS} that an entity may have"));
+    }
     let mut channels = Channels::new(Selection::all());
-    let ids: Vec<_> = table
-        .channels
-        .iter()
-        .map(|name| match channels.intern(name) {
-            Lookup::Channel(id) => Ok(id),
-            Lookup::Ignored | Lookup::Full => Err(format!("channel `{name}` is one too many")),
-        })
-        .collect::<Result<_, _>>()?;
     let mut entity = match request.state {
         None => Entity::new(request.entity),
         Some(bytes) => {
@@ -84,9 +80,18 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
                     .map_err(|error| error.to_string())?;
             // Another file is another stream: it may well be of an earlier time.
             learned.aligner = Aligner::default();
+            refuse_strangers(&learned, &channels, table)?;
             learned
         }
     };
+    let ids: Vec<_> = table
+        .channels
+        .iter()
+        .map(|name| match channels.intern(name) {
+            Lookup::Channel(id) => Ok(id),
+            Lookup::Ignored | Lookup::Full => Err(format!("channel `{name}` is one too many")),
+        })
+        .collect::<Result<_, _>>()?;
     let align = config.align();
     let (mut scratch, mut values, mut measurements) = (Scratch::default(), Vec::new(), Vec::new());
     let (mut told, mut alerts) = (Told::new(table, align), Vec::new());
@@ -125,6 +130,19 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
     entity.take_rest(&align, &mut around, |entity, outcome| tell(&mut told, entity, outcome));
     let outcomes = told.by_row();
     Ok(Replayed { outcomes, alerts, entity, channels, settings })
+}
+
+/// What was learned of other channels alone is of no use to a file: most likely it is another machine's.
+fn refuse_strangers(learned: &Entity, channels: &Channels, table: &Table) -> Result<(), String> {
+    let known: Vec<&str> = match &learned.state {
+        State::Trained(detector) => detector.schema().channels().iter().map(|channel| channel.name.as_str()).collect(),
+        State::Probation(_) => (0..channels.len()).filter_map(|n| channels.id(n)).map(|id| channels.name(id)).collect(),
+    };
+    let (Some(first), Some(there)) = (known.first(), table.channels.first()) else { return Ok(()) };
+    if table.channels.iter().any(|name| known.contains(&name.as_str())) {
+        return Ok(());
+    }
+    Err(format!("the state knows none of the file's channels: it has `{first}`, the file has `{there}`"))
 }
 
 /// Rows of unknown distance: nothing that is said by the day has a meaning.

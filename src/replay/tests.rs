@@ -112,3 +112,45 @@ fn a_state_takes_rows_of_an_earlier_time_too() {
     let again = replay(&table, &request, |_| {}).unwrap();
     assert_eq!(again.entity.n_rows(), 1_200);
 }
+
+#[test]
+fn a_file_has_no_more_channels_than_an_entity_may_have() {
+    let wide = |n: usize| Table {
+        channels: (0..n).map(|i| format!("c{i}")).collect(),
+        times: Vec::new(),
+        time_texts: Vec::new(),
+        values: Vec::new(),
+        labels: None,
+        clock: true,
+        timed: true,
+    };
+    let config = config("");
+    let request = Request { config: &config, entity: "pump", topic: "telemetry", warmup_rows: None, state: None };
+    assert!(replay(&wide(1_024), &request, |_| {}).is_ok());
+    let told = replay(&wide(1_025), &request, |_| {}).err().unwrap();
+    assert!(told.contains("1025 channels") && told.contains("1024"), "{told}");
+}
+
+#[test]
+fn a_state_that_knows_no_channel_of_the_file_is_refused() {
+    let config = config("");
+    let first = table(&(0..600).collect::<Vec<_>>());
+    for n_rows in [1, 600] {
+        let rows: Vec<usize> = (0..n_rows).collect();
+        let state = replayed(&table(&rows), &config).save();
+        let request =
+            Request { config: &config, entity: "pump", topic: "telemetry", warmup_rows: None, state: Some(&state) };
+        let renamed = |names: [&str; 2]| Table { channels: names.map(str::to_owned).to_vec(), ..table(&rows) };
+        let told = replay(&renamed(["c", "d"]), &request, |_| {}).err().unwrap();
+        assert!(told.contains("none of the file's channels") && told.contains("`a`"), "{told}");
+        assert!(replay(&renamed(["c", "b"]), &request, |_| {}).is_ok());
+    }
+    assert!(
+        replay(
+            &first,
+            &Request { config: &config, entity: "pump", topic: "telemetry", warmup_rows: None, state: None },
+            |_| {}
+        )
+        .is_ok()
+    );
+}
