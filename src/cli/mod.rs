@@ -14,6 +14,7 @@ mod bench;
 mod check;
 #[cfg(feature = "daemon")]
 mod demo;
+mod draft;
 #[cfg(feature = "daemon")]
 mod model;
 mod replay;

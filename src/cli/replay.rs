@@ -1,5 +1,6 @@
 //! `offkey replay`: the same detector over CSV files.
 
+use super::draft::Draft;
 use super::{ConfigArgs, Failed, print, shown};
 use crate::detector::State;
 use crate::detector::alert::Transition;
@@ -8,8 +9,7 @@ use crate::replay::labels::Figures;
 use crate::replay::{Replayed, Request, replay, report};
 use crate::wire::words;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -64,11 +64,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let state =
         args.load_state.as_ref().map(|file| std::fs::read(file).map_err(|error| outside(file, &error))).transpose()?;
     refuse_to_overwrite(args)?;
-    let mut scores = args.scores.as_deref().map(create).transpose()?;
-    let mut alerts = args.alerts.as_deref().map(create).transpose()?;
-    if let (Some(scores), Some(path)) = (&mut scores, &args.scores) {
-        writeln!(scores, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state")
-            .map_err(|error| outside(path, &error))?;
+    let draft = |path: &Option<PathBuf>| path.as_deref().map(Draft::create).transpose();
+    let (mut scores, mut alerts) = (draft(&args.scores)?, draft(&args.alerts)?);
+    let (mut page, mut saved) = (draft(&args.report)?, draft(&args.save_state)?);
+    if let Some(scores) = &mut scores {
+        scores
+            .write(|out| writeln!(out, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state"))?;
     }
     let columns = csv::Columns { time: &args.time_column, label: &args.label_column, step: args.step };
     let (mut total, mut all) = (Figures::default(), Vec::new());
@@ -96,32 +97,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         })
         .map_err(|error| Failed::outside(format!("{}: {error}", file.display())))?;
         bar.finish_and_clear();
-        if let (Some(out), Some(path)) = (&mut scores, &args.scores) {
-            write_scores(out, &table, &replayed).map_err(|error| outside(path, &error))?;
+        if let Some(scores) = &mut scores {
+            scores.write(|out| write_scores(out, &table, &replayed))?;
         }
-        if let (Some(out), Some(path)) = (&mut alerts, &args.alerts) {
-            replayed
-                .alerts
-                .iter()
-                .try_for_each(|(_, json)| writeln!(out, "{json}"))
-                .map_err(|error| outside(path, &error))?;
+        if let Some(alerts) = &mut alerts {
+            alerts.write(|out| replayed.alerts.iter().try_for_each(|(_, json)| writeln!(out, "{json}")))?;
         }
-        if let Some(path) = &args.save_state {
-            std::fs::write(path, replayed.save()).map_err(|error| outside(path, &error))?;
+        if let Some(saved) = &mut saved {
+            saved.write(|out| out.write_all(&replayed.save()))?;
         }
         tell(&entity, &table, &replayed, &mut total);
         if args.report.is_some() {
             all.push((entity, table, replayed));
         }
     }
-    for (out, path) in [(scores, &args.scores), (alerts, &args.alerts)] {
-        if let (Some(mut out), Some(path)) = (out, path) {
-            out.flush().map_err(|error| outside(path, &error))?;
-        }
-    }
-    if let Some(path) = &args.report {
+    if let Some(page) = &mut page {
         let series: Vec<_> = all.iter().map(|(name, table, replayed)| (name.clone(), table, replayed)).collect();
-        std::fs::write(path, report::page(&series)).map_err(|error| outside(path, &error))?;
+        page.write(|out| out.write_all(report::page(&series).as_bytes()))?;
+    }
+    for draft in [scores, alerts, page, saved].into_iter().flatten() {
+        draft.keep()?;
     }
     if args.files.len() > 1 && total.events > 0 {
         print(&format!("all {} files\n{total}\n", args.files.len()));
@@ -184,10 +179,6 @@ fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std
         writeln!(out, "{row},{time},{score},{row_score},{rarity},{threshold},{score_ratio},{anomalous},{state}")?;
     }
     Ok(())
-}
-
-fn create(path: &Path) -> Result<BufWriter<File>, Failed> {
-    File::create(path).map(BufWriter::new).map_err(|error| outside(path, &error))
 }
 
 fn outside(path: &Path, error: &std::io::Error) -> Failed {

@@ -1,0 +1,64 @@
+//! `offkey replay` as a person runs it: what it leaves of the files that were there before.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const OUTPUTS: [(&str, &str); 4] = [
+    ("--scores", "scores.csv"),
+    ("--alerts", "alerts.jsonl"),
+    ("--report", "page.html"),
+    ("--save-state", "state.bin"),
+];
+
+fn replay(folder: &Path, input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
+    command.current_dir(folder).args(["replay", input]);
+    command.args(OUTPUTS.iter().flat_map(|(option, file)| [option, file])).output().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_replay_that_fails_leaves_the_older_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rows: String = (0..100).map(|row| format!("{row},{}\n", row % 7)).collect();
+    std::fs::write(folder.join("good.csv"), format!("timestamp,x\n{rows}")).unwrap();
+    std::fs::write(folder.join("bad.csv"), format!("timestamp,x\n{rows}100,abc\n")).unwrap();
+    OUTPUTS.iter().for_each(|(_, file)| std::fs::write(folder.join(file), "older").unwrap());
+    let there = names(folder);
+    let failed = replay(folder, "bad.csv");
+    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    for (_, file) in OUTPUTS {
+        assert_eq!(std::fs::read(folder.join(file)).unwrap(), b"older", "{file}");
+    }
+    assert_eq!(names(folder), there, "nothing is left behind");
+    assert!(replay(folder, "good.csv").status.success());
+    for (_, file) in OUTPUTS {
+        assert_ne!(std::fs::read(folder.join(file)).unwrap(), b"older", "{file}");
+    }
+    assert_eq!(names(folder), there);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_may_be_a_link_or_no_file_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("elsewhere")).unwrap();
+    std::fs::write(folder.join("elsewhere/scores.csv"), "older").unwrap();
+    std::os::unix::fs::symlink("elsewhere/scores.csv", folder.join("scores.csv")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.join("alerts.jsonl")).unwrap();
+    std::fs::write(folder.join("good.csv"), "timestamp,x\n0,1\n1,2\n").unwrap();
+    assert!(replay(folder, "good.csv").status.success());
+    for link in ["scores.csv", "alerts.jsonl"] {
+        assert!(folder.join(link).is_symlink(), "{link}");
+    }
+    assert!(std::fs::read_to_string(folder.join("elsewhere/scores.csv")).unwrap().starts_with("row,timestamp"));
+}
