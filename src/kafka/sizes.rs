@@ -22,6 +22,8 @@ pub enum Fit {
     Fits,
     /// Entities of many channels cannot; whether there will be any is not known.
     Unless(String),
+    /// No entity with a detector can, however few its channels are: only the input keeps them.
+    Never(String),
     /// The config names its channels, and they are too many.
     TooLarge(String),
 }
@@ -55,7 +57,10 @@ pub fn fit(config: &Config, limits: &Limits) -> Fit {
         return Fit::TooLarge(format!("{text}, or shorten [window], [model] hidden or the list of channels"));
     }
     let fitting = (1..=MAX_CHANNELS).take_while(|channels| size(*channels) <= room).last().unwrap_or(0);
-    Fit::Unless(format!("{text}; entities of up to {fitting} channels fit as it is"))
+    match fitting {
+        0 => Fit::Never(format!("{text}; no entity fits as it is")),
+        _ => Fit::Unless(format!("{text}; entities of up to {fitting} channels fit as it is")),
+    }
 }
 
 /// How many channels an entity may have, if they are all named.
@@ -76,6 +81,7 @@ mod tests {
         let told = match fit(&config, &Limits { topic, client, frame: 4096 }) {
             Fit::Fits => "fits".to_owned(),
             Fit::Unless(text) => format!("warning: {text}"),
+            Fit::Never(text) => format!("never: {text}"),
             Fit::TooLarge(text) => format!("error: {text}"),
         };
         expected.assert_eq(&told);
@@ -91,6 +97,14 @@ mod tests {
             OURS,
             &expect![
                 "warning: `state.topic`: a snapshot of an entity of 1024 channels, 16 rows in a window and up to 32 units may have 15454708 bytes; topic `offkey-state` takes records of 1048588 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 15458804; entities of up to 68 channels fit as it is"
+            ],
+        );
+        check(
+            "",
+            20_000,
+            OURS,
+            &expect![
+                "never: `state.topic`: a snapshot of an entity of 1024 channels, 16 rows in a window and up to 32 units may have 15454708 bytes; topic `offkey-state` takes records of 20000 bytes (max.message.bytes), the client sends 16777216 (message.max.bytes); set max.message.bytes of the topic to 15458804; no entity fits as it is"
             ],
         );
         check("[input]\nchannels = [\"a\", \"b\"]", 1_048_588, OURS, &expect!["fits"]);

@@ -83,7 +83,7 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     }
     match snapshot_fit(config, &state_config) {
         Fit::Fits => {}
-        Fit::Unless(text) => tracing::warn!("{text}"),
+        Fit::Unless(text) | Fit::Never(text) => tracing::warn!("{text}"),
         Fit::TooLarge(text) => return Err(Failure::Fatal(text)),
     }
     let mut limits = BTreeMap::from([(state.as_str(), limit(&state_config, &config.kafka))]);

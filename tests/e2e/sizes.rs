@@ -23,6 +23,19 @@ fn a_snapshot_that_can_never_fit_is_an_error_at_the_start() {
 }
 
 #[test]
+fn a_check_tells_that_no_snapshot_would_fit() {
+    let bootstrap = shared();
+    let input = unique("too-small-checked");
+    create_topic(bootstrap, &input, 1);
+    let setup = Setup::new(bootstrap, "too-small-checked", &input);
+    create_topic_with(bootstrap, &setup.topic("state"), 1, &LIMIT);
+    let (passed, told) = setup.check("a");
+    let problem = told.split("offkey: ").nth(1).unwrap_or_default();
+    assert!(!passed && problem.contains("set max.message.bytes of the topic to"), "{told}");
+    assert!(problem.contains("no entity fits as it is"), "{told}");
+}
+
+#[test]
 fn what_the_state_topic_does_not_take_is_read_again_from_the_input() {
     let bootstrap = shared();
     let input = unique("oversized");
@@ -40,7 +53,7 @@ fn what_the_state_topic_does_not_take_is_read_again_from_the_input() {
     write(1_200);
     let daemon = setup.start("a");
     setup.wait_until_read();
-    assert!(daemon.log().contains("channels fit as it is"), "no warning at the start");
+    assert!(daemon.log().contains("no entity fits as it is"), "no warning at the start");
     crate::wait_for("snapshots that are too large", 60, || {
         (daemon.metric("offkey_snapshots_oversized_total") > 0.0).then_some(())
     });

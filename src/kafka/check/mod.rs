@@ -345,7 +345,7 @@ impl Check<'_> {
             match topics::snapshot_fit(self.config, &settings) {
                 Fit::Fits => {}
                 Fit::Unless(text) => self.found.fine.push(text),
-                Fit::TooLarge(text) => self.found.wrong.push(text),
+                Fit::Never(text) | Fit::TooLarge(text) => self.found.wrong.push(text),
             }
         } else {
             self.found.wrong.extend(judge::output(key, topic, &settings, kafka));
