@@ -123,7 +123,7 @@ fn recover(
     // A model of another shape gives other scores.
     let diverged = restored.report.diverged && report.other_shape == 0;
     status.recovered(&report, diverged, restored.n_replayed, started.elapsed());
-    tracing::info!(%lane, snapshots = report.restored, replayed = restored.n_replayed, seconds = started.elapsed().as_secs_f64(), "a lane was restored");
+    tracing::info!(%lane, entities = restored.report.entities, records = report.restored, replayed = restored.n_replayed, seconds = started.elapsed().as_secs_f64(), "a lane was restored");
     if diverged {
         tracing::error!(%lane, "the log does not hold all that was learned: the rest is learned anew");
     }

@@ -384,6 +384,11 @@ impl Entities {
         Memory { entities: self.trained.n, probation: self.probation.n, bytes }
     }
 
+    /// How many there are, in memory and out of it.
+    pub fn n_entities(&self) -> usize {
+        self.places.len() + self.cold.len()
+    }
+
     /// Those in memory.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entity> {
         self.slots.iter_mut().filter_map(|slot| slot.entity.as_mut())

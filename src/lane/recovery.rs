@@ -23,8 +23,10 @@ pub enum Unusable {
 /// What came of the state records, by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Entities restored.
+    /// Records restored: an entity has as many as compaction has left.
     pub restored: u64,
+    /// Entities that there are in the end.
+    pub entities: u64,
     /// Records that are damaged or not ours.
     pub corrupt: u64,
     /// Records of a format this version does not know.
@@ -121,7 +123,7 @@ impl Lane {
         self.reported_offset = self.live_from;
         let lead = self.settings.snapshots_lead;
         let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
-        Report { diverged: differs && !lead, lost, ..report }
+        Report { entities: self.entities.n_entities() as u64, diverged: differs && !lead, lost, ..report }
     }
 }
 

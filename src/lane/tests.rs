@@ -200,6 +200,21 @@ fn an_entity_that_comes_back_with_a_newer_snapshot_than_it_left_with_is_counted_
 }
 
 #[test]
+fn a_report_counts_entities_beside_the_records_of_the_state_topic() {
+    let inputs = inputs(300, 2);
+    let mut world = World::new(0, 1);
+    for offset in (0..300).step_by(50) {
+        world.handle(&inputs, offset..offset + 50);
+        world.cut(1, true);
+    }
+    let part = world.cut(0, true);
+    let (n_entities, n_records) = (world.states().len() as u64, world.log.len() as u64);
+    let (_, report) = world.taken_over(&part, &inputs);
+    assert!(n_records > n_entities);
+    assert_eq!((report.entities, report.restored), (n_entities, n_records));
+}
+
+#[test]
 fn a_tombstone_in_the_state_topic_reaches_an_entity_that_is_out_of_memory() {
     let inputs = inputs(300, 3);
     let mut world = World::new(0, 1_000);
