@@ -56,7 +56,8 @@ impl Detector {
             figures.model_loss = autoencoder::dense::dot(&scratch.pass.residual, &scratch.pass.residual)
                 / scratch.pass.residual.len() as f32;
             figures.active_units = scratch.pass.active.len() as u32;
-            if !(figures.joint_score.is_finite() && figures.model_loss.is_finite()) {
+            let told = [figures.joint_score, figures.row_score, figures.model_loss];
+            if !told.iter().all(|figure| figure.is_finite()) {
                 self.start_over();
                 figures = Figures { level: figures.level, fast: figures.fast, ..Figures::default() };
             } else {
@@ -92,7 +93,7 @@ impl Detector {
     }
 
     /// Ranking score: the joint model's with many channels; with few, the level streams in their units, then joined by the
-    /// two sharpest views.
+    /// two sharpest views. Finite, though their squares in units of all but 0 may not be.
     fn ranking_score(&self, figures: &Figures, views: Option<[f32; views::VIEWS]>) -> f32 {
         if !self.settings.is_small(self.schema.n_channels()) {
             return figures.joint_score;
@@ -107,7 +108,7 @@ impl Detector {
             .filter(|(k, _)| season || *k != 2)
             .map(|(_, (view, unit))| view / unit);
         let joint = self.model.as_ref().zip(views).map(|(model, views)| model.sharpest(&views));
-        score::quadratic_mean(level.chain(joint.into_iter().flatten()))
+        score::quadratic_mean(level.chain(joint.into_iter().flatten())).min(f32::MAX)
     }
 
     pub(super) fn level_views(&self, figures: &Figures) -> [f32; 5] {

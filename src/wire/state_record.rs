@@ -69,8 +69,8 @@ impl<'a> Key<'a> {
 
 /// A partition as `encode` writes it: no sign, no leading zero.
 fn number(text: &str) -> Option<i32> {
-    let number: i32 = text.parse().ok()?;
-    (number >= 0 && !text.starts_with('+') && (text == "0" || !text.starts_with('0'))).then_some(number)
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok())?
 }
 
 /// What the body of a value is.

@@ -6,6 +6,7 @@ use super::{Aligner, Grid, MAX_MEASUREMENTS, MAX_ROWS};
 use crate::detector::row::EventTime;
 use crate::wire::channels::{ChannelId, Channels, Lookup};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Index into the names, value, microseconds after the row's time.
 type KeptCell = (u16, f32, i64);
@@ -48,6 +49,8 @@ impl Aligner {
                 Lookup::Ignored | Lookup::Full => None,
             })
             .collect();
+        // Two of one name would be one channel, and its measurement there twice.
+        let distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
         let fits = waiting.len() <= MAX_ROWS
             && waiting.iter().map(|(_, _, cells)| cells.len()).sum::<usize>() <= MAX_MEASUREMENTS
             && waiting.is_sorted_by_key(|(at, ..)| *at)
@@ -55,7 +58,7 @@ impl Aligner {
         let mut seen = Seen { rounds: vec![0; names.len()], round: 0 };
         let is_sound = seen.each_once(held.iter().map(|(name, value, _)| (*name, *value)))
             && waiting.iter().all(|(_, _, cells)| seen.each_once(cells.iter().map(|(name, value, _)| (*name, *value))));
-        if !(fits && is_sound) {
+        if !(distinct && fits && is_sound) {
             return None;
         }
         let id = |name: u16| ids[usize::from(name)];
