@@ -142,7 +142,9 @@ impl Producer {
         if !self.transactional {
             let is_state = |output: &Output<'_>| output.stream == Stream::State;
             self.send_all(outputs().filter(|output| !is_state(output)), deadline)?;
+            crate::failpoint::crash_at("after_outputs");
             self.send_all(outputs().filter(is_state), deadline)?;
+            crate::failpoint::crash_at("after_snapshots");
             return Ok(true);
         }
         crate::failpoint::crash_at("begin");

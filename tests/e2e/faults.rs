@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const MACHINES: u32 = 24;
+pub const MACHINES: u32 = 24;
 
 /// Produces in the background, about `rate` rows a second, some of them bad.
 pub fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> JoinHandle<()> {

@@ -4,6 +4,7 @@
 #![cfg(feature = "daemon")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod at_least_once;
 mod broker;
 mod checker;
 mod cluster;
