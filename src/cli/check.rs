@@ -4,7 +4,7 @@ use super::{ConfigArgs, Failed, print};
 use crate::config::{Config, Delivery, Input, Start};
 use crate::detector::warmup::Length;
 use crate::lane::align::Late;
-use crate::wire::decoder::{EntityFrom, Format, TimeFrom};
+use crate::wire::format::{EntityFrom, Format, TimeFrom};
 use crate::wire::{timestamp, words};
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! anything.
 
 use super::error::Problems;
-use crate::wire::decoder::{EntityFrom, Format, TimeFrom};
-use crate::wire::fields::Path;
+use crate::wire::format::{EntityFrom, Format, TimeFrom};
+use crate::wire::path::Path;
 
 const ENTITY: &str = "input.entity";
 const TIMESTAMP: &str = "input.timestamp";

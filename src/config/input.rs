@@ -6,8 +6,8 @@ use super::raw::{RawFormat, RawInput, RawOutput, RawState, RawUnit};
 use crate::detector::row::EventTime;
 use crate::lane::align::Late;
 use crate::wire::channels::Selection;
-use crate::wire::decoder::{self, EntityFrom, Format, TimeFrom};
-use crate::wire::fields::Path;
+use crate::wire::format::{self, EntityFrom, Format, MAX_ENTITY_PARTS, TimeFrom};
+use crate::wire::path::Path;
 use crate::wire::timestamp::{Unit, parse_rfc3339};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Input {
     /// Where to begin.
     pub start: Start,
     /// How to read them.
-    pub decoder: decoder::Settings,
+    pub decoder: format::Settings,
     /// Step of the grid in microseconds; `None`: rows as they come.
     pub interval: Option<i64>,
     /// How far behind its entity's newest row a row may be before it is late, in microseconds of event time.
@@ -98,7 +98,7 @@ impl Input {
             text => field(text, "input.timestamp", ", or \"record\"", problems)
                 .map(|path| TimeFrom::Field { path, unit: unit(raw.timestamp_unit) }),
         };
-        let most = decoder::MAX_ENTITY_PARTS;
+        let most = MAX_ENTITY_PARTS;
         if raw.entity.0.is_empty() || raw.entity.0.len() > most {
             problems.add(
                 "input.entity",
@@ -139,7 +139,7 @@ impl Input {
         Some(Self {
             topics: raw.topics.0.clone(),
             start: start?,
-            decoder: decoder::Settings {
+            decoder: format::Settings {
                 format: format?,
                 entity: entity?,
                 timestamp: timestamp?,

@@ -21,7 +21,7 @@ pub use tree::{DEFAULT, Source};
 use crate::detector;
 use crate::lane::align;
 use crate::lane::rulebook::Rulebook;
-use crate::wire::decoder::Format;
+use crate::wire::format::Format;
 use error::Problems;
 use raw::Raw;
 use serde_json::Value;

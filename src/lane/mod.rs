@@ -46,7 +46,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How records are read.
-    pub decoder: crate::wire::decoder::Settings,
+    pub decoder: crate::wire::format::Settings,
     /// How records become rows.
     pub align: align::Settings,
     /// What becomes of late ones.

@@ -1,7 +1,7 @@
 //! A CSV file as rows: header `timestamp,<channels...>[,label]`, gzipped or not.
 
 use crate::detector::row::EventTime;
-use crate::wire::decoder::number;
+use crate::wire::bounds::number;
 use crate::wire::timestamp::{Unit, parse_rfc3339};
 use std::fs::File;
 use std::io::Read;

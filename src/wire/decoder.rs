@@ -8,76 +8,15 @@
 //!   within one is written `%2F` or `%25`.
 //! - A tombstone (no payload) says that the entity of the record's key is gone.
 
-use super::channels::{ChannelId, Channels, Selection};
-use super::fields::{Fields, Path};
+use super::bounds::check_entity;
+use super::channels::{ChannelId, Channels};
+use super::fields::Fields;
+use super::format::{EntityFrom, Settings, TimeFrom};
 use super::json;
 use super::rejection::{Rejected, Rejection};
-use super::timestamp::{self, Unit};
+use super::timestamp;
+use super::walk::Scratch;
 use crate::detector::row::EventTime;
-use crate::detector::schema::MAX_CHANNELS;
-
-/// Bytes of an entity's name at most: it is part of keys.
-pub const MAX_ENTITY: usize = 512;
-
-/// Fields that make up an entity's name at most.
-pub const MAX_ENTITY_PARTS: usize = 8;
-
-/// How measurements stand in a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// All channels of a row in one message, in the object at this path (empty: the top level without the other fields).
-    JsonWide {
-        /// Where they are.
-        values: Path,
-    },
-    /// One measurement a message.
-    JsonLong {
-        /// Where the channel's name is.
-        channel: Path,
-        /// Where its value is.
-        value: Path,
-    },
-}
-
-/// What names the entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntityFrom {
-    /// The record's key.
-    Key,
-    /// These fields, joined by `/`; see the module's head.
-    Fields(Vec<Path>),
-}
-
-/// What says when it was measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TimeFrom {
-    /// The record's own timestamp.
-    Record,
-    /// A field.
-    Field {
-        /// Where it is.
-        path: Path,
-        /// How to read it.
-        unit: Unit,
-    },
-}
-
-/// Everything a decoder has to know.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// Wide or long.
-    pub format: Format,
-    /// Whose row it is.
-    pub entity: EntityFrom,
-    /// When it was.
-    pub timestamp: TimeFrom,
-    /// Which channels.
-    pub channels: Selection,
-    /// How much later than the record's own timestamp a row may be, in microseconds.
-    pub max_future: i64,
-    /// Longest payload in bytes.
-    pub max_record_size: usize,
-}
 
 /// A record as far as decoding sees it.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +57,7 @@ pub struct Decoder {
     settings: Settings,
     fields: Fields,
     channels: Channels,
-    scratch: json::Scratch,
+    scratch: Scratch,
 }
 
 impl Decoder {
@@ -127,7 +66,7 @@ impl Decoder {
     pub fn new(settings: Settings) -> Self {
         let fields = Fields::of(&settings);
         let channels = Channels::new(settings.channels.clone());
-        Self { settings, fields, channels, scratch: json::Scratch::default() }
+        Self { settings, fields, channels, scratch: Scratch::default() }
     }
 
     /// The names behind the [`ChannelId`]s.
@@ -210,29 +149,6 @@ fn entity_of_key(key: Option<&[u8]>, entity: &mut String) -> Result<(), Rejected
     entity.push_str(key);
     check_entity(entity)
 }
-
-pub(super) fn check_entity(entity: &str) -> Result<(), Rejected> {
-    if entity.is_empty() {
-        return Err(Rejection::InvalidEntity.because("the entity is empty"));
-    }
-    if entity.len() > MAX_ENTITY {
-        return Err(
-            Rejection::InvalidEntity.because(format!("the entity has {} bytes, more than {MAX_ENTITY}", entity.len()))
-        );
-    }
-    Ok(())
-}
-
-/// A measurement as the core holds it; `None` if a 32-bit float cannot. Everything that reads numbers (JSON, CSV) goes
-/// through a 64-bit float and this, so that the same text gives the same bits.
-#[must_use]
-pub fn number(value: f64) -> Option<f32> {
-    let value = value as f32;
-    value.is_finite().then_some(value)
-}
-
-/// More measurements than this refuse a record.
-pub(super) const MAX_MEASUREMENTS: usize = MAX_CHANNELS;
 
 #[cfg(test)]
 mod tests;

@@ -2,18 +2,22 @@
 //! types may change behind them.
 
 pub mod alert_v1;
+pub mod bounds;
 pub mod channels;
 pub mod dead_letter;
 pub mod decoder;
-pub mod fields;
+mod fields;
+pub mod format;
 mod json;
 pub mod model_v1;
+pub mod path;
 mod plain;
 pub mod rejection;
 pub mod score_v1;
 pub mod state_record;
 mod summary;
 pub mod timestamp;
+mod walk;
 pub mod words;
 
 /// Bytes as lower-case hex.

@@ -8,7 +8,8 @@ use crate::daemon::maintenance;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::state_topic::n_partitions;
 use crate::lane::record::PartitionId;
-use crate::wire::decoder::{EntityFrom, MAX_ENTITY};
+use crate::wire::bounds::MAX_ENTITY;
+use crate::wire::format::EntityFrom;
 use crate::wire::model_v1::{FORMAT, MANIFEST, Manifest, VERSION, checksum};
 use std::path::{Path, PathBuf};
 

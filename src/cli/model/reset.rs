@@ -3,7 +3,7 @@
 use super::{EntityArgs, Failed, find, told, waiting};
 use crate::cli::print;
 use crate::daemon::maintenance;
-use crate::wire::decoder::EntityFrom;
+use crate::wire::format::EntityFrom;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -1,5 +1,10 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::detector::schema::MAX_CHANNELS;
+use crate::wire::channels::Selection;
+use crate::wire::format::Format;
+use crate::wire::path::Path;
+use crate::wire::timestamp::Unit;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
