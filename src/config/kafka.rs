@@ -346,10 +346,12 @@ impl Kafka {
 
     fn reading(&self, fetching: &Fetching) -> Properties {
         let mut all = Properties::default();
-        // Users may change these three; the default of the first stalls a fast reader.
+        // Users may change these; the default of the first stalls a fast reader.
         all.set("fetch.queue.backoff.ms", "5");
         all.set("fetch.wait.max.ms", fetching.wait_ms.to_string());
         all.set("queued.max.messages.kbytes", fetching.queue_kib.to_string());
+        // Partitions that are added to the input are found by it.
+        all.set("topic.metadata.refresh.interval.ms", "30000");
         all.0.extend(self.common(&PRODUCER_ONLY).0);
         all.set("group.id", &self.group);
         all.set("enable.auto.commit", "false");

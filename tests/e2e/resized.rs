@@ -8,7 +8,7 @@ use crate::topic::{committed, ends};
 use crate::wait_for;
 use std::time::{Duration, Instant};
 
-/// New partitions are seen within two seconds instead of five minutes.
+/// New partitions are seen within two seconds instead of thirty.
 const LOOK_OFTEN: &str = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"2000\"";
 
 #[test]

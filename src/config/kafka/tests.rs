@@ -37,6 +37,13 @@ fn properties_pass_to_whom_they_concern() {
 }
 
 #[test]
+fn what_may_be_changed_has_a_default() {
+    let looks = |text: &str| kafka(text).unwrap().consumer.get("topic.metadata.refresh.interval.ms").map(str::to_owned);
+    assert_eq!(looks("").as_deref(), Some("30000"), "added partitions are not found for minutes");
+    assert_eq!(looks("[kafka.properties]\ntopic.metadata.refresh.interval.ms = 2000").as_deref(), Some("2000"));
+}
+
+#[test]
 fn owned_keys_and_foreign_code_are_refused() {
     for (key, _) in OWNED {
         let key = key.replace('*', "x");
