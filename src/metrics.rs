@@ -15,7 +15,7 @@ pub const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 /// Entity states as labels.
 pub const STATES: [&str; 6] = ["probation", "warming", "ready", "open", "recovering", "adapting"];
 /// Kinds of client errors as labels.
-pub const KAFKA_ERRORS: [&str; 5] = ["transport", "timeout", "auth", "fenced", "other"];
+pub const KAFKA_ERRORS: [&str; 6] = ["transport", "timeout", "auth", "fenced", "topic", "other"];
 const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 const COMMITS: [&str; 4] = ["ok", "retriable", "unknown", "fenced"];
 const RECOVERIES: [&str; 7] =
@@ -88,9 +88,9 @@ metrics! {
     /// From the record's timestamp to the commit of its alert.
     alert_latency: Histogram = histogram("offkey_alert_latency_seconds", "From the record's timestamp to the commit of its alert", &[0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0]);
     /// Records not yet committed.
-    lag_records: IntGaugeVec = vec_of_gauges("offkey_lag_records", "Records behind the end of the partition", &["topic", "partition"]);
+    lag_records: IntGaugeVec = vec_of_gauges("offkey_lag_records", "Records of the partition that are not committed", &["topic", "partition"]);
     /// Age of the newest committed record.
-    lag_seconds: GaugeVec = vec_of_float_gauges("offkey_lag_seconds", "Age of the newest handled record while there are more", &["topic", "partition"]);
+    lag_seconds: GaugeVec = vec_of_float_gauges("offkey_lag_seconds", "Age of the newest committed record while there are more", &["topic", "partition"]);
     /// Epochs by outcome.
     commits: IntCounterVec = counters("offkey_commits_total", "Epochs by outcome of their commit", "outcome", &COMMITS);
     /// Seconds of a commit.

@@ -158,6 +158,7 @@ impl Committer {
             Command::Restore { start, recovery, rules } => self.restore(start, recovery, rules),
             Command::GoLive { lane, offset } => {
                 tracing::info!(%lane, offset, "a lane is live");
+                self.parts.status.live(&lane, offset);
                 let backlog = self.parts.workers.backlog(&lane);
                 self.order(Order::GoLive(lane, offset, backlog));
             }

@@ -280,6 +280,9 @@ async fn prepare(config: &Config, status: &Status, count_error: &CountError) -> 
             }
             Err(Failure::Fatal(text)) => return Err(Failure::Fatal(text)),
             Err(failure) => {
+                if let Failure::Missing(_) = failure {
+                    status.answered();
+                }
                 status.trouble(&failure.to_string());
                 tracing::warn!(%failure, "waiting for kafka");
                 tokio::time::sleep(wait).await;

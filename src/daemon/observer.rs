@@ -5,14 +5,15 @@ use super::status::Status;
 use super::worker::Work;
 use crate::config::Config;
 use crate::kafka::client::CountError;
-use crate::kafka::consumer::{Consumer, Jump, unix_millis};
+use crate::kafka::consumer::{Consumer, Jump};
+use crate::kafka::failure::Failure;
 use crate::kafka::restorer::Restorer;
 use crate::lane::Census;
 use crate::lane::record::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -33,8 +34,10 @@ pub fn observe(
         let positions = consumer.positions();
         let found = ask(workers);
         status.census(found.values());
-        if found.is_empty() && config.input.topics.first().is_some_and(|topic| restorer.reaches(topic)) {
+        // Partitions of a topic that is not there are nobody's: it has to be asked for by name.
+        if let Ok(missing) = missing(&config.input.topics, &restorer) {
             status.answered();
+            status.missing(missing);
         }
         for lane in in_turn(found.keys().cloned().collect(), last_asked.as_ref()) {
             last_asked = Some(lane.clone());
@@ -46,9 +49,7 @@ pub fn observe(
             let drained = workers.backlog(&lane).load(Ordering::Relaxed) == 0;
             let read = positions.get(&lane).filter(|_| drained).copied().unwrap_or(0).max(census.next_offset);
             let records = (log_end - read).max(0);
-            let age = census.newest_ms.map_or(0, |newest| (unix_millis(SystemTime::now()) - newest).max(0));
-            let seconds = if records > 0 { age as f64 / 1000.0 } else { 0.0 };
-            status.lag(&lane, census.next_offset, records, seconds);
+            status.lag(&lane, census, records);
             told.insert(lane);
         }
         judge(jumps, &restorer, status);
@@ -63,6 +64,17 @@ pub fn observe(
         });
         std::thread::sleep(LOOK);
     }
+}
+
+/// Those that are not there.
+fn missing(topics: &[String], restorer: &Restorer) -> Result<Vec<String>, Failure> {
+    let mut missing = Vec::new();
+    for topic in topics {
+        if restorer.lacks(topic)? {
+            missing.push(topic.clone());
+        }
+    }
+    Ok(missing)
 }
 
 /// The lanes behind the one that was asked last, then those up to it.

@@ -3,6 +3,7 @@
 
 use crate::http::Check;
 use crate::lane::record::PartitionId;
+use crate::lane::{Census, Part};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub struct Readiness {
     trouble: Option<(Instant, String)>,
     /// What recoveries wait for.
     waits_for: Option<(Instant, String)>,
+    /// Topics of the input that are not there.
+    missing: Vec<String>,
     lanes: BTreeMap<PartitionId, Lane>,
     /// Since when something waits, and no committed offset has moved.
     stuck: Option<Instant>,
@@ -32,9 +35,18 @@ pub struct Readiness {
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// Next offset of the last commit, once there was one.
+    /// Everything before it is committed; none until the lane is live.
     committed: Option<i64>,
-    waiting: i64,
+    lag: Lag,
+}
+
+/// How far what is committed is behind the end of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Records that are not committed, whether they were handled or not.
+    pub records: i64,
+    /// Timestamp of the newest one that is, milliseconds since the Unix epoch; until we have committed any, of the newest one handled.
+    pub committed_ms: Option<i64>,
 }
 
 impl Readiness {
@@ -97,28 +109,42 @@ impl Readiness {
         self.trouble = None;
     }
 
-    /// These lanes have committed up to these offsets.
-    pub fn committed<'a>(&mut self, now: Instant, lanes: impl Iterator<Item = (&'a PartitionId, i64)>) {
+    /// Topics of the input that are not there now.
+    pub fn missing(&mut self, inputs: Vec<String>) {
+        self.missing = inputs;
+    }
+
+    /// A lane is live: everything before this offset is committed.
+    pub fn live(&mut self, lane: &PartitionId, offset: i64) {
+        self.lanes.entry(lane.clone()).or_default().committed = Some(offset);
+    }
+
+    /// An epoch of these parts is committed.
+    pub fn committed(&mut self, now: Instant, parts: &[Part]) {
         self.trouble = None;
         self.answered = Some(now);
-        for (lane, next_offset) in lanes {
-            let lane = self.lanes.entry(lane.clone()).or_default();
-            let moved = lane.committed.replace(next_offset) != Some(next_offset);
+        for part in parts {
+            let lane = self.lanes.entry(part.lane.clone()).or_default();
+            let moved = lane.committed.replace(part.next_offset) != Some(part.next_offset);
+            lane.lag.committed_ms = part.newest_ms;
             if moved && self.stuck.is_some() {
                 self.stuck = Some(now);
             }
         }
     }
 
-    /// A lane has handled all before `next_offset`, and so many records are behind that.
-    pub fn lag(&mut self, now: Instant, lane: &PartitionId, next_offset: i64, records: i64) {
+    /// A lane has handled what its census tells, and so many records are behind that.
+    pub fn lag(&mut self, now: Instant, lane: &PartitionId, census: &Census, records: i64) -> Lag {
         let lane = self.lanes.entry(lane.clone()).or_default();
-        let uncommitted = lane.committed.map_or(0, |committed| (next_offset - committed).max(0));
-        lane.waiting = records + uncommitted;
+        let uncommitted = lane.committed.map_or(0, |committed| (census.next_offset - committed).max(0));
+        lane.lag.records = records + uncommitted;
+        lane.lag.committed_ms = lane.lag.committed_ms.or(census.newest_ms);
+        let lag = lane.lag;
         match self.waiting() {
             0 => self.stuck = None,
             _ => drop(self.stuck.get_or_insert(now)),
         }
+        lag
     }
 
     /// A lane is gone.
@@ -130,7 +156,7 @@ impl Readiness {
     }
 
     fn waiting(&self) -> i64 {
-        self.lanes.values().map(|lane| lane.waiting).sum()
+        self.lanes.values().map(|lane| lane.lag.records).sum()
     }
 
     /// Each check with its reason.
@@ -147,6 +173,8 @@ impl Readiness {
         let lasting = trouble.filter(|(lasts, _)| *lasts >= PASSING);
         let why = || trouble.map_or_else(|| "not looked at yet".to_owned(), |(_, why)| why.clone());
         let stuck = self.stuck.map(|since| now.saturating_duration_since(since)).filter(|stuck| *stuck >= STALE);
+        let named = || self.missing.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
+        let missing = (!self.missing.is_empty()).then(|| format!("input topic {} does not exist", named()));
         let mut lanes = check("lanes", None);
         lanes.ok = self.assigned == self.live;
         lanes.reason = format!("{} of {} assigned partitions are live", self.live, self.assigned);
@@ -156,7 +184,7 @@ impl Readiness {
         }
         vec![
             check("running", self.stopping.then(|| "stopping".to_owned())),
-            check("topics", (!self.prepared).then(why)),
+            check("topics", if self.prepared { missing } else { Some(why()) }),
             check("group", (!self.joined).then(|| "the group has not let us in yet".to_owned())),
             check("polling", silent(self.polled).map(|how_long| format!("the consumer has not polled {how_long}"))),
             check("brokers", silent(self.answered).map(|how_long| format!("no broker has answered {how_long}"))),
@@ -176,6 +204,7 @@ impl Readiness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::effects::Effects;
 
     fn lane(partition: i32) -> PartitionId {
         PartitionId { topic: "t".into(), partition }
@@ -183,6 +212,24 @@ mod tests {
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
+    }
+
+    /// A lane that has handled everything before this offset.
+    fn handled(next_offset: i64) -> Census {
+        Census { next_offset, newest_ms: Some(1_000 * next_offset), ..Census::default() }
+    }
+
+    /// An epoch in which it committed that.
+    fn epoch(partition: i32, next_offset: i64) -> [Part; 1] {
+        [Part {
+            lane: lane(partition),
+            effects: Effects::default(),
+            next_offset,
+            newest_ms: Some(1_000 * next_offset),
+            replay_offset: next_offset,
+            accumulator: 0,
+            is_news: true,
+        }]
     }
 
     /// In the group, with two live lanes, everything well; and when that was.
@@ -232,16 +279,16 @@ mod tests {
     #[test]
     fn an_idle_topic_stays_ready_for_days_and_so_does_its_first_record_afterwards() {
         let (mut readiness, start) = well();
-        readiness.committed(start, [(&lane(0), 100)].into_iter());
+        readiness.committed(start, &epoch(0, 100));
         for hour in 0..72 {
             let now = start + seconds(3600 * hour);
             alive(&mut readiness, now);
-            readiness.lag(now, &lane(0), 100, 0);
+            readiness.lag(now, &lane(0), &handled(100), 0);
             assert!(failing(&readiness, now).is_empty());
         }
         let now = start + seconds(3600 * 72);
         alive(&mut readiness, now);
-        readiness.lag(now, &lane(0), 100, 1);
+        readiness.lag(now, &lane(0), &handled(100), 1);
         assert!(failing(&readiness, now).is_empty(), "it came a moment ago");
     }
 
@@ -251,8 +298,8 @@ mod tests {
         let look = |readiness: &mut Readiness, at: u64| {
             let now = start + seconds(at);
             alive(readiness, now);
-            readiness.lag(now, &lane(0), 100, 7);
-            readiness.lag(now, &lane(1), 5, 0);
+            readiness.lag(now, &lane(0), &handled(100), 7);
+            readiness.lag(now, &lane(1), &handled(5), 0);
             failing(readiness, now)
         };
         assert!(look(&mut readiness, 0).is_empty());
@@ -260,30 +307,63 @@ mod tests {
         let told = look(&mut readiness, 31);
         assert_eq!(told, ["progress: 7 records wait, and no committed offset has moved for 31 s"]);
         // One lane that moves is progress, and the clock starts again.
-        readiness.committed(start + seconds(32), [(&lane(1), 6)].into_iter());
+        readiness.committed(start + seconds(32), &epoch(1, 6));
         assert!(look(&mut readiness, 33).is_empty());
         assert!(look(&mut readiness, 61).is_empty());
         assert_eq!(look(&mut readiness, 63).len(), 1);
         // An epoch that moves no offset is none.
-        readiness.committed(start + seconds(64), [(&lane(1), 6)].into_iter());
+        readiness.committed(start + seconds(64), &epoch(1, 6));
         assert_eq!(look(&mut readiness, 65).len(), 1);
     }
 
     #[test]
     fn what_was_handled_and_is_not_committed_waits_too() {
         let (mut readiness, start) = well();
-        readiness.committed(start, [(&lane(0), 100)].into_iter());
-        readiness.lag(start, &lane(0), 150, 0);
+        readiness.committed(start, &epoch(0, 100));
+        readiness.lag(start, &lane(0), &handled(150), 0);
         let now = start + seconds(30);
         alive(&mut readiness, now);
-        readiness.lag(now, &lane(0), 150, 0);
+        readiness.lag(now, &lane(0), &handled(150), 0);
         assert_eq!(failing(&readiness, now), ["progress: 50 records wait, and no committed offset has moved for 30 s"]);
+    }
+
+    #[test]
+    fn lag_is_what_is_not_committed_and_as_old_as_what_is() {
+        let (mut readiness, now) = well();
+        let lag = |records, newest: i64| Lag { records, committed_ms: Some(1_000 * newest) };
+        assert_eq!(readiness.lag(now, &lane(0), &handled(100), 900), lag(900, 100), "it is being restored");
+        readiness.live(&lane(0), 100);
+        assert_eq!(readiness.lag(now, &lane(0), &handled(400), 600), lag(900, 100));
+        readiness.committed(now, &epoch(0, 300));
+        assert_eq!(readiness.lag(now, &lane(0), &handled(1_000), 0), lag(700, 300));
+        readiness.committed(now, &epoch(0, 1_000));
+        assert_eq!(readiness.lag(now, &lane(0), &handled(1_000), 0), lag(0, 1_000));
+    }
+
+    #[test]
+    fn who_has_never_committed_is_stuck_as_well() {
+        let (mut readiness, start) = well();
+        readiness.live(&lane(0), 10);
+        readiness.lag(start, &lane(0), &handled(15), 0);
+        let now = start + seconds(30);
+        alive(&mut readiness, now);
+        readiness.lag(now, &lane(0), &handled(15), 0);
+        assert_eq!(failing(&readiness, now), ["progress: 5 records wait, and no committed offset has moved for 30 s"]);
+    }
+
+    #[test]
+    fn an_input_that_is_missing_is_named() {
+        let (mut readiness, now) = well();
+        readiness.missing(vec!["telemetry".to_owned()]);
+        assert_eq!(failing(&readiness, now), ["topics: input topic `telemetry` does not exist"]);
+        readiness.missing(Vec::new());
+        assert!(failing(&readiness, now).is_empty());
     }
 
     #[test]
     fn a_lane_that_is_taken_away_takes_its_lag_along() {
         let (mut readiness, start) = well();
-        readiness.lag(start, &lane(0), 0, 1_000);
+        readiness.lag(start, &lane(0), &handled(0), 1_000);
         readiness.forget(&lane(0));
         let now = start + seconds(60);
         alive(&mut readiness, now);
@@ -307,7 +387,7 @@ mod tests {
         assert!(failing(&readiness, start + seconds(4)).is_empty());
         readiness.trouble(start + seconds(8), "the offsets stay unstable");
         assert_eq!(failing(&readiness, start + seconds(8)), ["committing: for 8 s: the offsets stay unstable"]);
-        readiness.committed(start + seconds(9), std::iter::empty());
+        readiness.committed(start + seconds(9), &[]);
         assert!(failing(&readiness, start + seconds(9)).is_empty());
     }
 
@@ -318,7 +398,7 @@ mod tests {
         readiness.recovery_waits(start, "offsets are unstable");
         let now = start + seconds(20);
         readiness.recovery_waits(now, "offsets are unstable");
-        readiness.committed(now, [(&lane(0), 9)].into_iter());
+        readiness.committed(now, &epoch(0, 9));
         readiness.polled(now);
         let wanted = "lanes: 1 of 2 assigned partitions are live; the others wait for 20 s: offsets are unstable";
         assert_eq!(failing(&readiness, now), [wanted]);
@@ -329,7 +409,7 @@ mod tests {
     #[test]
     fn who_begins_anew_has_to_join_again() {
         let (mut readiness, now) = well();
-        readiness.lag(now, &lane(0), 0, 5);
+        readiness.lag(now, &lane(0), &handled(0), 5);
         readiness.begin_anew();
         assert!(failing(&readiness, now).iter().any(|told| told.starts_with("group")));
     }

@@ -121,7 +121,7 @@ impl Status {
 
     /// An epoch is durable: only now is what its lanes counted true, a dead letter written above all.
     pub fn committed(&self, took: Duration, now: SystemTime, parts: &[Part]) {
-        self.readiness().committed(Instant::now(), parts.iter().map(|part| (&part.lane, part.next_offset)));
+        self.readiness().committed(Instant::now(), parts);
         self.metrics.commits.with_label_values(&["ok"]).inc();
         self.metrics.commit_seconds.observe(took.as_secs_f64());
         for part in parts {
@@ -141,7 +141,7 @@ impl Status {
     /// An epoch was not, or nobody knows.
     pub fn failed(&self, failure: &Failure) {
         let outcome = match failure {
-            Failure::Retriable(_) => "retriable",
+            Failure::Retriable(_) | Failure::Missing(_) => "retriable",
             Failure::Unknown(_) | Failure::Refused(_) | Failure::Fatal(_) => "unknown",
             Failure::Fenced(_) => "fenced",
         };
@@ -195,10 +195,22 @@ impl Status {
         }
     }
 
-    /// How far a lane is behind, having handled all before `next_offset`.
-    pub fn lag(&self, lane: &PartitionId, next_offset: i64, records: i64, seconds: f64) {
-        self.metrics.lag(lane, Some((records, seconds)));
-        self.readiness().lag(Instant::now(), lane, next_offset, records);
+    /// A lane has handled what its census tells, and so many records are behind that; its lag is what is not committed.
+    pub fn lag(&self, lane: &PartitionId, census: &Census, records: i64) {
+        let lag = self.readiness().lag(Instant::now(), lane, census, records);
+        let age = lag.committed_ms.map_or(0, |newest| (unix_millis(SystemTime::now()) - newest).max(0));
+        let seconds = if lag.records > 0 { age as f64 / 1000.0 } else { 0.0 };
+        self.metrics.lag(lane, Some((lag.records, seconds)));
+    }
+
+    /// A lane is live: everything before this offset is committed.
+    pub fn live(&self, lane: &PartitionId, offset: i64) {
+        self.readiness().live(lane, offset);
+    }
+
+    /// Topics of the input that are not there.
+    pub fn missing(&self, inputs: Vec<String>) {
+        self.readiness().missing(inputs);
     }
 
     /// Readiness, check by check.

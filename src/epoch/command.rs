@@ -167,9 +167,11 @@ impl End {
     pub fn of(failure: Failure) -> Self {
         match failure {
             Failure::Fenced(text) => Self::Rival(text),
-            Failure::Fatal(text) | Failure::Refused(text) | Failure::Retriable(text) | Failure::Unknown(text) => {
-                Self::Fatal(text)
-            }
+            Failure::Fatal(text)
+            | Failure::Refused(text)
+            | Failure::Retriable(text)
+            | Failure::Missing(text)
+            | Failure::Unknown(text) => Self::Fatal(text),
         }
     }
 }

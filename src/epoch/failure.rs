@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Failure {
     /// It may pass: wait and try again.
     Retriable(String),
+    /// A topic is not there, and it is not for us to create it: wait until somebody does.
+    Missing(String),
     /// Whether it was done is not known: a new producer, a look at what was committed, then again or forget.
     Unknown(String),
     /// A topic will never take one of its records: its limits have changed since they were looked at.
@@ -21,6 +23,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Retriable(text)
+            | Self::Missing(text)
             | Self::Unknown(text)
             | Self::Refused(text)
             | Self::Fenced(text)

@@ -403,7 +403,7 @@ impl Protocol {
                 }
             }
             // A broker that is away lets transactions time out, and that looks like a fencing too.
-            Failure::Retriable(_) | Failure::Unknown(_) => self.fenced.clear(),
+            Failure::Retriable(_) | Failure::Missing(_) | Failure::Unknown(_) => self.fenced.clear(),
         }
     }
 

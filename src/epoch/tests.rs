@@ -14,6 +14,7 @@ fn part(partition: i32, next_offset: i64) -> Part {
         lane: lane(partition),
         effects: Effects::default(),
         next_offset,
+        newest_ms: None,
         replay_offset: next_offset,
         accumulator: 0,
         is_news: true,

@@ -396,7 +396,7 @@ impl Lane {
 fn checked(polled: KafkaResult<BorrowedMessage<'_>>) -> Result<Option<BorrowedMessage<'_>>, Failure> {
     polled.map(Some).or_else(|error| match Failure::of_poll(&error) {
         failure @ (Failure::Fenced(_) | Failure::Fatal(_)) => Err(failure),
-        Failure::Retriable(_) | Failure::Unknown(_) | Failure::Refused(_) => {
+        Failure::Retriable(_) | Failure::Missing(_) | Failure::Unknown(_) | Failure::Refused(_) => {
             tracing::debug!(%error, "polling goes on after an error");
             Ok(None)
         }

@@ -15,13 +15,15 @@ pub enum ErrorKind {
     Auth,
     /// Another client has our name.
     Fenced,
+    /// A topic or a partition is not there.
+    Topic,
     /// Anything else.
     Other,
 }
 
 impl ErrorKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Transport, Self::Timeout, Self::Auth, Self::Fenced, Self::Other];
+    pub const ALL: [Self; 6] = [Self::Transport, Self::Timeout, Self::Auth, Self::Fenced, Self::Topic, Self::Other];
 
     /// By librdkafka's code.
     #[must_use]
@@ -43,6 +45,7 @@ impl ErrorKind {
             | Code::IllegalSASLState
             | Code::SSL => Self::Auth,
             Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => Self::Fenced,
+            code if is_missing(code) => Self::Topic,
             code if is_denial(code) => Self::Auth,
             _ => Self::Other,
         }
@@ -56,9 +59,18 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Auth => "auth",
             Self::Fenced => "fenced",
+            Self::Topic => "topic",
             Self::Other => "other",
         }
     }
+}
+
+/// Is a topic or a partition not there?
+pub(super) fn is_missing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition
+    )
 }
 
 /// Does the broker know us, and refuse it?
@@ -131,7 +143,9 @@ mod tests {
         assert_eq!(kind(RDKafkaErrorCode::Authentication), "auth");
         assert_eq!(kind(RDKafkaErrorCode::TopicAuthorizationFailed), "auth");
         assert_eq!(kind(RDKafkaErrorCode::FencedInstanceId), "fenced");
-        assert_eq!(kind(RDKafkaErrorCode::UnknownTopicOrPartition), "other");
+        assert_eq!(kind(RDKafkaErrorCode::UnknownTopicOrPartition), "topic");
+        assert_eq!(kind(RDKafkaErrorCode::UnknownTopic), "topic");
+        assert_eq!(kind(RDKafkaErrorCode::InvalidTimestamp), "other");
         assert_eq!(ErrorKind::of(&KafkaError::Canceled).label(), "other");
     }
 }

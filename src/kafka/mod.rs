@@ -17,7 +17,11 @@ pub mod topics;
 use crate::config::Properties;
 use crate::lane::record::PartitionId;
 use rdkafka::ClientConfig;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use std::time::Duration;
 
 fn client_config(properties: &Properties) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -25,6 +29,13 @@ fn client_config(properties: &Properties) -> ClientConfig {
         config.set(key, value);
     }
     config
+}
+
+/// Does a broker say that there is no such topic?
+fn lacks<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<bool> {
+    let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5))?;
+    let error = metadata.topics().first().and_then(|topic| topic.error());
+    Ok(error == Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))
 }
 
 fn list_of<'a>(lanes: impl IntoIterator<Item = (&'a PartitionId, Offset)>) -> TopicPartitionList {

@@ -59,7 +59,7 @@ impl Restorer {
 
     /// A broker that answers everything else and not this waits for a transaction to end.
     fn unstable(&self, lanes: &[PartitionId], error: &KafkaError) -> Failure {
-        let answers = || lanes.first().is_some_and(|lane| self.reaches(&lane.topic));
+        let answers = || lanes.first().is_some_and(|lane| self.lacks(&lane.topic).is_ok());
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) && answers() {
             return Failure::Retriable(
                 "the group's committed offsets are unstable: a transaction over them is pending. It ends with its own time-out; if it \
@@ -70,10 +70,12 @@ impl Restorer {
         Failure::of_query(error)
     }
 
-    /// Does a broker answer, and know this topic?
-    #[must_use]
-    pub fn reaches(&self, topic: &str) -> bool {
-        self.inner.fetch_metadata(Some(topic), CALL).is_ok()
+    /// Does a broker say that there is no such topic?
+    ///
+    /// # Errors
+    /// Retriable: no broker answers.
+    pub fn lacks(&self, topic: &str) -> Result<bool, Failure> {
+        super::lacks(self.inner.client(), topic).map_err(|error| Failure::of_query(&error))
     }
 
     /// First offset and the one after the last of a partition (for a read_committed client: the last stable one).

@@ -52,7 +52,7 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     for topic in &config.input.topics {
         match partitions.get(topic) {
             Some(n) => n_partitions = n_partitions.max(*n),
-            None => return Err(Failure::Retriable(format!("input topic `{topic}` does not exist yet"))),
+            None => return Err(Failure::Missing(format!("input topic `{topic}` does not exist yet"))),
         }
     }
     let state = &config.state.topic;

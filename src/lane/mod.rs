@@ -91,6 +91,8 @@ pub struct Part {
     pub effects: Effects,
     /// Offset to commit: everything before it is in this or an earlier epoch.
     pub next_offset: i64,
+    /// Timestamp of the newest record before that, milliseconds since the Unix epoch.
+    pub newest_ms: Option<i64>,
     /// Lowest offset whose effect is in no snapshot, this epoch's included.
     pub replay_offset: i64,
     /// Sum over all rows of all entities of a mix of offset and score.
@@ -322,6 +324,7 @@ impl Lane {
             lane: self.id.clone(),
             effects,
             next_offset: self.next_offset,
+            newest_ms: self.newest_ms,
             replay_offset: self.entities.replay_offset(self.next_offset),
             accumulator: self.entities.accumulator(),
             is_news,

@@ -18,6 +18,7 @@ mod faults;
 mod fleet;
 mod flood;
 mod group;
+mod missing;
 mod model;
 #[cfg(feature = "planted-bugs")]
 mod planted;
