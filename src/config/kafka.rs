@@ -384,6 +384,8 @@ impl Kafka {
         all.set("compression.type", "lz4");
         all.set("linger.ms", "1");
         all.set("queue.buffering.max.messages", "200000");
+        // A topic that was deleted is an error after this time: before an epoch is given up that nobody will ever take.
+        all.set("topic.metadata.propagation.max.ms", "5000");
         // A snapshot may be larger than a broker's usual limit; batches, which the broker judges whole, stay below it.
         all.set("message.max.bytes", "16777216");
         all.set("batch.size", "900000");

@@ -11,6 +11,7 @@ use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Backlog, Consumer, GroupMetadata, Order, unix_millis};
 use crate::kafka::producer::{Producer, Topics};
 use crate::kafka::restorer::Restorer;
+use crate::kafka::topics;
 use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Instant, SystemTime};
+use tokio::runtime::Handle;
 
 /// The protocol, and all that its commands need.
 pub struct Committer {
@@ -28,6 +30,8 @@ pub struct Committer {
     settings: Arc<lane::Settings>,
     topics: Topics,
     producer: Option<Producer>,
+    /// Topics of ours that were deleted, until all of them are there again.
+    missing: Vec<String>,
     /// Our place in the group when it was noted.
     place: Option<GroupMetadata>,
     /// Ends the recoveries that are under way.
@@ -58,6 +62,8 @@ pub struct Parts {
     pub back: Sender<Event>,
     /// Tells that no call has swallowed us.
     pub pulse: Arc<Pulse>,
+    /// For the administration of topics.
+    pub runtime: Handle,
 }
 
 impl Committer {
@@ -75,6 +81,7 @@ impl Committer {
             settings: Arc::new(lane_settings(config, &parts.found)),
             topics,
             producer: None,
+            missing: Vec::new(),
             place: None,
             cancels: BTreeMap::new(),
             started: Instant::now(),
@@ -225,9 +232,30 @@ impl Committer {
 
     fn start_producer(&mut self) -> Result<(), Failure> {
         if self.producer.is_none() {
-            let Parts { config, count_error, .. } = &self.parts;
-            let started = Producer::start(&config.kafka, &self.topics, count_error);
+            let started = self.tend_topics().and_then(|()| {
+                let Parts { config, count_error, .. } = &self.parts;
+                Producer::start(&config.kafka, &self.topics, count_error)
+            });
             self.producer = Some(started.inspect_err(|failure| self.parts.status.failed(failure))?);
+        }
+        Ok(())
+    }
+
+    /// Topics of ours may have been deleted: they are created again, or waited for. A producer would only say so after a while.
+    fn tend_topics(&mut self) -> Result<(), Failure> {
+        let Parts { config, count_error, runtime, .. } = &self.parts;
+        let missing = topics::missing(config, count_error)?;
+        if !missing.is_empty() && missing != self.missing {
+            tracing::error!(topics = missing.join(" "), "topics of ours are gone: were they deleted?");
+            self.missing = missing;
+        }
+        if !self.missing.is_empty() {
+            // What would end a daemon that begins may pass while one runs: it holds what it has not committed.
+            let found = runtime.block_on(topics::prepare(config, count_error));
+            let found = found.map_err(|failure| Failure::Missing(failure.to_string()))?;
+            tracing::warn!(topics = self.missing.join(" "), "the topics that were gone are there again");
+            self.topics = Topics::new(config, &found);
+            self.missing.clear();
         }
         Ok(())
     }

@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use worker::Work;
 
@@ -218,6 +219,7 @@ async fn run_with(
         inbox,
         back: events.clone(),
         pulse: Arc::clone(&pulse),
+        runtime: Handle::current(),
     };
     let (ended, mut end) = watch::channel(None);
     let committer = std::thread::spawn(move || drop(ended.send(Some(Committer::new(parts).run()))));

@@ -110,10 +110,10 @@ impl Failure {
         }
     }
 
-    /// Of a record that was not taken.
+    /// Of a record that a topic has not taken.
     #[must_use]
-    pub fn of_delivery(error: &KafkaError) -> Self {
-        let text = error.to_string();
+    pub fn of_delivery(topic: &str, error: &KafkaError) -> Self {
+        let text = format!("topic `{topic}`: {error}");
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) => Self::Refused(text),
             Some(_) | None => Self::Unknown(text),

@@ -6,10 +6,11 @@
 use super::client::{CountError, PlainContext};
 use super::failure::Failure;
 use super::topics::Found;
-use super::{client_config, list_of};
+use super::{client_config, lacks, list_of};
 use crate::config::{Config, Delivery, Kafka};
 use crate::epoch::Commit;
 use crate::lane::effects::{Effects, Output, Stream};
+use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -24,6 +25,9 @@ const PROMPT: Duration = Duration::from_millis(280);
 
 /// Between two looks at what is acknowledged: short beside a broker's answer.
 const REST: Duration = Duration::from_micros(300);
+
+/// An answer that takes longer may never come: the topics are looked for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Names of the topics that outputs go to.
 #[derive(Clone, Debug)]
@@ -54,6 +58,11 @@ impl Topics {
         }
     }
 
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let streams = [Stream::Alerts, Stream::Scores, Stream::DeadLetters, Stream::State];
+        streams.into_iter().filter_map(|stream| self.of(stream))
+    }
+
     fn of(&self, stream: Stream) -> Option<&str> {
         match stream {
             Stream::Alerts => Some(&self.alerts),
@@ -64,9 +73,12 @@ impl Topics {
     }
 }
 
+/// The first record that was not taken: where it was to go, and why.
+type NotTaken = (String, KafkaError);
+
 struct Context {
     plain: PlainContext,
-    failed: Arc<Mutex<Option<Failure>>>,
+    failed: Arc<Mutex<Option<NotTaken>>>,
 }
 
 impl ClientContext for Context {
@@ -79,11 +91,11 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert_with(|| Failure::of_delivery(error));
+        if let Err((error, refused)) = result {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
+                (self.plain.count_error)(error);
+                (refused.topic().to_owned(), error.clone())
+            });
         }
     }
 }
@@ -91,7 +103,7 @@ impl ProducerContext for Context {
 /// A producer that lives until its first strike.
 pub struct Producer {
     inner: BaseProducer<Context>,
-    failed: Arc<Mutex<Option<Failure>>>,
+    failed: Arc<Mutex<Option<NotTaken>>>,
     transactional: bool,
     timeout: Duration,
     topics: Topics,
@@ -188,9 +200,14 @@ impl Producer {
             }
             self.send(&output, deadline)?;
         }
+        let mut looked = Instant::now();
         while self.inner.in_flight_count() > 0 {
             self.take_reports();
             self.check(deadline)?;
+            if looked.elapsed() > PATIENCE {
+                self.look_for_topics()?;
+                looked = Instant::now();
+            }
         }
         self.check(deadline)
     }
@@ -205,11 +222,35 @@ impl Producer {
     }
 
     fn check(&self, deadline: Instant) -> Result<(), Failure> {
-        if let Some(failure) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(failure);
+        if let Some((topic, error)) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => self.why_failed(),
+                Some(_) | None => Failure::of_delivery(&topic, &error),
+            });
         }
         if self.inner.in_flight_count() > 0 && Instant::now() >= deadline {
             return Err(Failure::Unknown("not every record of the epoch was acknowledged in time".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Why the transaction has failed, with which all of its records are thrown away: a call that can only be refused now tells.
+    fn why_failed(&self) -> Failure {
+        let refused = self.inner.begin_transaction().err();
+        refused.map_or_else(
+            || Failure::Unknown("the records were thrown away".to_owned()),
+            |why| Failure::of_transaction(&why),
+        )
+    }
+
+    /// librdkafka may keep records of a topic that was deleted until they time out.
+    fn look_for_topics(&self) -> Result<(), Failure> {
+        for topic in self.topics.names() {
+            if lacks(self.inner.client(), topic).unwrap_or_default() {
+                let error = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+                (self.inner.context().plain.count_error)(&error);
+                return Err(Failure::Missing(format!("topic `{topic}`: {error}")));
+            }
         }
         Ok(())
     }
@@ -231,7 +272,10 @@ impl Producer {
                     record = back;
                 }
                 // The transaction would stay healthy, and commit without this record.
-                Err((error, _)) => return Err(Failure::of_delivery(&error)),
+                Err((error, _)) => {
+                    (self.inner.context().plain.count_error)(&error);
+                    return Err(Failure::of_delivery(topic, &error));
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
 //! The topics we need: looked at before anything is read, created where that is allowed, never altered.
 
 use super::client::{CountError, PlainContext};
-use super::client_config;
 use super::failure::Failure;
 use super::sizes::{self, Fit, Limits};
+use super::{client_config, lacks};
 use crate::config::{Config, Kafka};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -43,10 +43,7 @@ const CLIENT_LIMIT: usize = 1_000_000;
 /// # Errors
 /// Retriable while the broker is away; fatal with the topic's name and what to do.
 pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found, Failure> {
-    let context = PlainContext { count_error: Arc::clone(count_error) };
-    let admin: Admin = client_config(&config.kafka.restorer)
-        .create_with_context(context)
-        .map_err(|error| Failure::Fatal(error.to_string()))?;
+    let admin = admin(config, count_error)?;
     let (partitions, brokers) = tokio::task::block_in_place(|| partitions(&admin))?;
     let mut n_partitions = 0;
     for topic in &config.input.topics {
@@ -87,8 +84,7 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
         Fit::TooLarge(text) => return Err(Failure::Fatal(text)),
     }
     let mut limits = BTreeMap::from([(state.as_str(), limit(&state_config, &config.kafka))]);
-    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
-    for topic in outputs.into_iter().flatten() {
+    for topic in outputs(config) {
         let settings = settings(&admin, ResourceSpecifier::Topic(topic)).await.unwrap_or_default();
         let limit = limit(&settings, &config.kafka);
         if limit < SMALLEST {
@@ -108,13 +104,39 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
     })
 }
 
+/// Topics of ours that are not there now.
+///
+/// # Errors
+/// Retriable: no broker answers.
+pub fn missing(config: &Config, count_error: &CountError) -> Result<Vec<String>, Failure> {
+    let admin = admin(config, count_error)?;
+    let mut missing = Vec::new();
+    for topic in outputs(config).chain([&config.state.topic]) {
+        if lacks(admin.inner(), topic).map_err(|error| Failure::of_query(&error))? {
+            count_error(&KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+            missing.push(topic.clone());
+        }
+    }
+    Ok(missing)
+}
+
+fn admin(config: &Config, count_error: &CountError) -> Result<Admin, Failure> {
+    let context = PlainContext { count_error: Arc::clone(count_error) };
+    let created = client_config(&config.kafka.restorer).create_with_context(context);
+    created.map_err(|error| Failure::Fatal(error.to_string()))
+}
+
+fn outputs(config: &Config) -> impl Iterator<Item = &String> {
+    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
+    outputs.into_iter().flatten()
+}
+
 /// Every topic of ours as it would be created.
 #[must_use]
 pub fn wanted(config: &Config, n_partitions: i32, brokers: usize) -> Vec<NewTopic<'_>> {
     let replicas = i32::try_from(brokers.min(3)).unwrap_or(1);
-    let outputs = [Some(&config.output.alerts), config.output.scores.as_ref(), Some(&config.output.dead_letters)];
     let new = |topic| NewTopic::new(topic, n_partitions, TopicReplication::Fixed(replicas));
-    let mut wanted: Vec<NewTopic<'_>> = outputs.into_iter().flatten().map(|topic| new(topic)).collect();
+    let mut wanted: Vec<NewTopic<'_>> = outputs(config).map(|topic| new(topic)).collect();
     let in_sync = if replicas > 2 { "2" } else { "1" };
     wanted.push(
         new(&config.state.topic)
