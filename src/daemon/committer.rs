@@ -11,6 +11,7 @@ use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Backlog, Consumer, GroupMetadata, Order, unix_millis};
 use crate::kafka::producer::{Producer, Topics};
 use crate::kafka::restorer::Restorer;
+use crate::kafka::state_log::StateLog;
 use crate::kafka::topics;
 use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub back: Sender<Event>,
     /// Tells that no call has swallowed us.
     pub pulse: Arc<Pulse>,
+    /// Tells when the state topic has lost what was written to it.
+    pub state_log: Arc<StateLog>,
     /// For the administration of topics.
     pub runtime: Handle,
 }
@@ -99,6 +102,13 @@ impl Committer {
             // All that has happened is told before the next command is taken.
             while let Ok(event) = self.parts.inbox.try_recv() {
                 self.hear(event);
+            }
+            if self.parts.state_log.take_lost() {
+                tracing::error!(
+                    topic = self.parts.config.state.topic,
+                    "the state topic has lost what was learned: was it deleted? All that is in memory is written again"
+                );
+                self.protocol.on(Event::StateLost, self.started.elapsed());
             }
             let (assigned, live) = self.protocol.n_lanes();
             self.parts.status.lanes(assigned, live);
@@ -144,6 +154,7 @@ impl Committer {
             | Event::Recovered { .. }
             | Event::RecoveryFailed { .. }
             | Event::Rules(_)
+            | Event::StateLost
             | Event::Stop
             | Event::ConsumerFailed(_)
             | Event::Cut { .. }
@@ -172,6 +183,9 @@ impl Committer {
             Command::Park { lanes } => {
                 tracing::warn!(lanes = %names(&lanes), "lanes begin again from what was committed");
                 lanes.into_iter().for_each(|lane| self.order(Order::Park(lane)));
+            }
+            Command::Rewrite { lanes } => {
+                lanes.into_iter().for_each(|lane| self.parts.workers.send(&lane, Work::Rewrite(lane.clone())))
             }
             Command::Drop { lanes } => lanes.iter().for_each(|lane| self.drop_lane(lane)),
             Command::AckRevoke { lanes } => {
@@ -233,8 +247,8 @@ impl Committer {
     fn start_producer(&mut self) -> Result<(), Failure> {
         if self.producer.is_none() {
             let started = self.tend_topics().and_then(|()| {
-                let Parts { config, count_error, .. } = &self.parts;
-                Producer::start(&config.kafka, &self.topics, count_error)
+                let Parts { config, count_error, state_log, .. } = &self.parts;
+                Producer::start(&config.kafka, &self.topics, count_error, state_log)
             });
             self.producer = Some(started.inspect_err(|failure| self.parts.status.failed(failure))?);
         }
@@ -243,8 +257,11 @@ impl Committer {
 
     /// Topics of ours may have been deleted: they are created again, or waited for. A producer would only say so after a while.
     fn tend_topics(&mut self) -> Result<(), Failure> {
-        let Parts { config, count_error, runtime, .. } = &self.parts;
+        let Parts { config, count_error, state_log, runtime, .. } = &self.parts;
         let missing = topics::missing(config, count_error)?;
+        if missing.contains(&config.state.topic) {
+            state_log.missing();
+        }
         if !missing.is_empty() && missing != self.missing {
             tracing::error!(topics = missing.join(" "), "topics of ours are gone: were they deleted?");
             self.missing = missing;

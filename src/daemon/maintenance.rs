@@ -205,7 +205,7 @@ impl Work<'_> {
 
     fn producer(&self) -> Result<Producer, Failure> {
         let topics = Topics::new(self.config, self.found);
-        Producer::start(&self.config.kafka, &topics, self.count_error)
+        Producer::start(&self.config.kafka, &topics, self.count_error, &Arc::default())
     }
 
     /// The same steps in the same order as an instance's: offset, barrier, snapshots, replay.

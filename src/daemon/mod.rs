@@ -30,6 +30,7 @@ use crate::http;
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
 use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
 use crate::kafka::failure::ErrorKind;
+use crate::kafka::state_log::StateLog;
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
 use crate::lane::rulebook::Rulebook;
@@ -206,12 +207,12 @@ async fn run_with(
             );
         })
     };
-    let errors = Arc::clone(&count_error);
     let pulse = Arc::new(Pulse::new());
+    let state_log = Arc::<StateLog>::default();
     let parts = committer::Parts {
         config: Arc::clone(config),
         found,
-        count_error,
+        count_error: Arc::clone(&count_error),
         status: Arc::clone(status),
         workers: workers.clone(),
         consumer: Arc::clone(&consumer),
@@ -219,15 +220,23 @@ async fn run_with(
         inbox,
         back: events.clone(),
         pulse: Arc::clone(&pulse),
+        state_log: Arc::clone(&state_log),
         runtime: Handle::current(),
     };
     let (ended, mut end) = watch::channel(None);
     let committer = std::thread::spawn(move || drop(ended.send(Some(Committer::new(parts).run()))));
     let observed = Arc::new(AtomicBool::new(false));
     let observer = {
-        let (config, status, workers, end) =
-            (Arc::clone(config), Arc::clone(status), workers.clone(), Arc::clone(&observed));
-        std::thread::spawn(move || observer::observe(&config, &errors, &consumer, &workers, &status, &jumped, &end))
+        let parts = observer::Parts {
+            config: Arc::clone(config),
+            count_error,
+            consumer,
+            workers,
+            status: Arc::clone(status),
+            state_log,
+        };
+        let end = Arc::clone(&observed);
+        std::thread::spawn(move || observer::observe(&parts, &jumped, &end))
     };
     let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
     // An epoch may take as long as its transaction, and then a new producer is started.

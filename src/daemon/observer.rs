@@ -8,25 +8,36 @@ use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Consumer, Jump};
 use crate::kafka::failure::Failure;
 use crate::kafka::restorer::Restorer;
+use crate::kafka::state_log::StateLog;
 use crate::lane::Census;
 use crate::lane::record::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What the observer looks at, and whom it tells.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Counts client errors.
+    pub count_error: CountError,
+    /// The group's consumer.
+    pub consumer: Arc<Consumer>,
+    /// The worker threads.
+    pub workers: Workers,
+    /// What readiness and metrics tell.
+    pub status: Arc<Status>,
+    /// Told of the state topic's ends.
+    pub state_log: Arc<StateLog>,
+}
+
 /// Looks until `end` is set. Runs on a thread of its own, for asking a broker may take its time.
-pub fn observe(
-    config: &Config,
-    count_error: &CountError,
-    consumer: &Consumer,
-    workers: &Workers,
-    status: &Status,
-    jumps: &Receiver<Jump>,
-    end: &AtomicBool,
-) {
+pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
+    let Parts { config, count_error, consumer, workers, status, state_log } = parts;
     let Ok(restorer) = Restorer::new(&config.kafka, count_error) else { return };
     let mut told = BTreeSet::new();
     let mut last_asked = None;
@@ -39,7 +50,11 @@ pub fn observe(
             status.answered();
             status.missing(missing);
         }
-        for lane in in_turn(found.keys().cloned().collect(), last_asked.as_ref()) {
+        let lanes = in_turn(found.keys().cloned().collect(), last_asked.as_ref());
+        if let Some(lane) = lanes.first() {
+            look_at_state(&restorer, &config.state.topic, lane.partition, state_log);
+        }
+        for lane in lanes {
             last_asked = Some(lane.clone());
             // A broker that is away leaves the last lag. It costs one time-out a look, and the next look begins behind it.
             let Ok((_, log_end)) = restorer.watermarks(&lane) else { break };
@@ -75,6 +90,20 @@ fn missing(topics: &[String], restorer: &Restorer) -> Result<Vec<String>, Failur
         }
     }
     Ok(missing)
+}
+
+/// While nothing is written to the state topic, nobody else notices that it was deleted. One partition a look: it loses all of them.
+fn look_at_state(restorer: &Restorer, topic: &str, partition: i32, state_log: &StateLog) {
+    match restorer.lacks(topic) {
+        Ok(true) => state_log.missing(),
+        Ok(false) => {
+            if let Ok((_, stable)) = restorer.watermarks(&PartitionId { topic: topic.into(), partition }) {
+                state_log.stable(partition, stable);
+            }
+        }
+        // A broker that is away says nothing of it.
+        Err(_) => {}
+    }
 }
 
 /// The lanes behind the one that was asked last, then those up to it.

@@ -83,6 +83,26 @@ impl Spill {
         Ok(Some(bytes))
     }
 
+    /// Hashes of all names.
+    pub fn hashes(&self) -> Vec<u64> {
+        self.places.keys().chain(self.untaken.keys()).copied().collect()
+    }
+
+    /// Name and bytes of an entity, which stays.
+    ///
+    /// # Errors
+    /// The disk does not give them.
+    pub fn read(&self, hash: u64) -> io::Result<Option<(String, Vec<u8>)>> {
+        if let Some((name, bytes)) = self.untaken.get(&hash) {
+            return Ok(Some((name.to_string(), bytes.clone())));
+        }
+        let (Some(place), Some(file)) = (self.places.get(&hash), &self.file) else { return Ok(None) };
+        let Record { mut bytes, snapshot } = read(file, *place)?;
+        let value = bytes.split_off(bytes.len() - snapshot);
+        let name = String::from_utf8(bytes).map_err(io::Error::other)?;
+        Ok(Some((name, value)))
+    }
+
     fn forget(&mut self, hash: u64) {
         self.untaken.remove(&hash);
         if let (Some(place), Some(file)) = (self.places.remove(&hash), &self.file) {
@@ -154,6 +174,9 @@ mod tests {
         spill.put("a", b"first").unwrap();
         spill.put("b", b"other").unwrap();
         spill.put("a", b"second").unwrap();
+        assert_eq!(spill.hashes().len(), 2);
+        let read = spill.read(name_hash("a")).unwrap();
+        assert_eq!(read, Some(("a".to_owned(), b"second".to_vec())), "it stays");
         assert_eq!(spill.take("a").unwrap().as_deref(), Some(&b"second"[..]));
         assert_eq!(spill.take("a").unwrap(), None);
         assert_eq!(spill.take("b").unwrap().as_deref(), Some(&b"other"[..]));

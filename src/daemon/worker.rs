@@ -34,6 +34,8 @@ pub enum Work {
     Finish(PartitionId, Sender<Report>),
     /// End what has gathered in a lane; `all`: with a snapshot of everything dirty. From its next record on these rules hold.
     Cut { lane: PartitionId, now: Duration, all: bool, rules: Arc<Rulebook>, parts: Sender<Part> },
+    /// Every snapshot of a lane is gone: its next cuts write them again.
+    Rewrite(PartitionId),
     /// Who is in memory?
     Census(PartitionId, Sender<(PartitionId, Census)>),
     /// These lanes are not ours any more.
@@ -69,6 +71,8 @@ struct Kept {
     poison: BTreeMap<i64, String>,
     n_restored: u32,
     disk_is_full: bool,
+    /// Entities out of memory whose snapshots are gone, by the hash of their names.
+    to_rewrite: Vec<u64>,
 }
 
 /// Works until nobody can send any more.
@@ -130,10 +134,19 @@ impl Lanes<'_> {
                 if let Some(kept) = self.kept.get_mut(&lane) {
                     kept.share(&shared.shares);
                     // No replay crosses a change of rules: everything dirty before it gets a snapshot.
-                    let part = kept.lane.cut(now, all || !kept.lane.is_under(&rules));
+                    let all = all || !kept.lane.is_under(&rules);
+                    kept.rewrite(all);
+                    let part = kept.lane.cut(now, all);
                     // Nobody waits for it any more: then its lanes are about to be dropped.
                     let _ = parts.send(part);
                     kept.lane.set_rulebook(&rules);
+                }
+            }
+            Work::Rewrite(id) => {
+                if let Some(kept) = self.kept.get_mut(&id) {
+                    kept.lane.lose_snapshots();
+                    kept.to_rewrite = kept.spill.hashes();
+                    kept.rewrite(false);
                 }
             }
             Work::Census(id, answer) => {
@@ -166,6 +179,7 @@ impl Lanes<'_> {
             poison,
             n_restored: 0,
             disk_is_full: false,
+            to_rewrite: Vec::new(),
         };
         kept.share(&self.shared.shares);
         self.kept.insert(id, kept);
@@ -242,6 +256,27 @@ impl Kept {
     fn share(&mut self, shares: &Shares) {
         self.lane.set_memory(shares.allot(self.lane.id(), self.lane.memory()));
         self.spill_evicted();
+    }
+
+    /// Writes entities that are out of memory to the state topic again: as many as an epoch should hold, or `all`. One that cannot be
+    /// read holds the replay offset for good.
+    fn rewrite(&mut self, all: bool) {
+        while let Some(hash) = self.to_rewrite.last().filter(|_| all || self.lane.pending_bytes() < AHEAD) {
+            match self.spill.read(*hash) {
+                Ok(Some((name, bytes))) => self.lane.rewrite(&name, &bytes),
+                // It is back in memory.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(lane = %self.lane.id(), %error, "an entity that left memory cannot be read, and its snapshot is gone");
+                    self.to_rewrite.clear();
+                    return;
+                }
+            }
+            self.to_rewrite.pop();
+        }
+        if self.to_rewrite.is_empty() {
+            self.lane.all_are_rewritten();
+        }
     }
 
     fn spill_evicted(&mut self) {

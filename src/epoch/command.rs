@@ -35,6 +35,8 @@ pub enum Event {
     },
     /// New rules.
     Rules(Arc<Rulebook>),
+    /// The state topic holds nothing any more of what was committed to it.
+    StateLost,
     /// Drain, commit, leave.
     Stop,
     /// The consumer is of no more use.
@@ -116,6 +118,11 @@ pub enum Command {
     },
     /// Read no more of these lanes until they are live again: somebody else has committed them, or their work broke off.
     Park {
+        /// Whose.
+        lanes: Vec<PartitionId>,
+    },
+    /// All that these lanes hold is in no snapshot any more: the cuts that follow write it again.
+    Rewrite {
         /// Whose.
         lanes: Vec<PartitionId>,
     },

@@ -82,6 +82,10 @@ impl Lanes {
         self.select(|state| matches!(state, State::Waiting))
     }
 
+    pub fn recovering(&self) -> Vec<PartitionId> {
+        self.select(|state| matches!(state, State::Recovering { .. }))
+    }
+
     pub fn live(&self) -> Vec<PartitionId> {
         self.select(|state| matches!(state, State::Live { .. }))
     }

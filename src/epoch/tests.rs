@@ -164,6 +164,40 @@ fn what_was_not_committed_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn an_epoch_that_was_under_way_when_the_state_was_lost_vouches_for_nothing() {
+    let replay_offset = |play: &Play| play.protocol.epoch().unwrap().parts[0].replay_offset;
+    let mut play = Play::with_live(&[0]);
+    play.commit(vec![part(0, 5)]);
+    play.on(Event::Committed(Err(lost())));
+    play.on(Event::StateLost);
+    assert!(play.orders().iter().any(|order| order.starts_with("Rewrite")));
+    assert_eq!(replay_offset(&play), 5, "it may have been committed as it was");
+    assert!(matches!(play.next_call(), Some(Command::Look { .. })));
+    play.on(Event::Found(Ok(BTreeMap::from([(lane(0), None)]))));
+    assert!(matches!(play.next_call(), Some(Command::Commit)));
+    assert_eq!(replay_offset(&play), 0);
+    play.on(Event::Committed(Ok(true)));
+    play.commit(vec![part(0, 9)]);
+    assert_eq!(replay_offset(&play), 9, "by then it is written again");
+}
+
+#[test]
+fn a_lane_that_is_restored_from_a_state_that_is_lost_begins_again() {
+    let mut play = Play::with_live(&[0]);
+    play.on(Event::Assigned(vec![lane(1)]));
+    let Some(Command::WriteBarriers { nonce, .. }) = play.next_call() else { panic!("no barriers") };
+    let start = Start { lane: lane(1), committed: None, live_from: 0, log_start: 0 };
+    play.on(Event::Starts(Ok((vec![start], true))));
+    play.orders();
+    play.on(Event::StateLost);
+    let orders = play.orders();
+    assert!(orders.iter().any(|order| order.starts_with("Drop") && order.contains('1')), "{orders:?}");
+    play.on(Event::Recovered { lane: lane(1), recovery: nonce });
+    assert_eq!(play.protocol.n_lanes(), (2, 1), "what it was restored from is not there");
+    assert!(matches!(play.next_call(), Some(Command::WriteBarriers { lanes, .. }) if lanes == [lane(1)]));
+}
+
+#[test]
 fn a_lane_that_somebody_else_has_committed_is_cut_out_and_begins_again() {
     let mut play = Play::with_live(&[0, 1]);
     play.commit(vec![part(0, 5), part(1, 5)]);

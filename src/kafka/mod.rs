@@ -11,6 +11,7 @@ pub mod producer;
 pub mod properties;
 pub mod restorer;
 mod sizes;
+pub mod state_log;
 pub mod state_topic;
 pub mod topics;
 

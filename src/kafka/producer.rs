@@ -5,6 +5,7 @@
 
 use super::client::{CountError, PlainContext};
 use super::failure::Failure;
+use super::state_log::StateLog;
 use super::topics::Found;
 use super::{client_config, lacks, list_of};
 use crate::config::{Config, Delivery, Kafka};
@@ -79,6 +80,7 @@ type NotTaken = (String, KafkaError);
 struct Context {
     plain: PlainContext,
     failed: Arc<Mutex<Option<NotTaken>>>,
+    state_log: Arc<StateLog>,
 }
 
 impl ClientContext for Context {
@@ -88,14 +90,19 @@ impl ClientContext for Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = ();
+    /// 1: a record of the state topic.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, refused)) = result {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
-                (self.plain.count_error)(error);
-                (refused.topic().to_owned(), error.clone())
-            });
+    fn delivery(&self, result: &DeliveryResult<'_>, is_state: usize) {
+        match result {
+            Ok(taken) if is_state == 1 => self.state_log.acknowledged(taken.partition(), taken.offset()),
+            Ok(_) => {}
+            Err((error, refused)) => {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
+                    (self.plain.count_error)(error);
+                    (refused.topic().to_owned(), error.clone())
+                });
+            }
         }
     }
 }
@@ -114,10 +121,18 @@ impl Producer {
     ///
     /// # Errors
     /// The broker is away, or refuses us.
-    pub fn start(kafka: &Kafka, topics: &Topics, count_error: &CountError) -> Result<Self, Failure> {
+    pub fn start(
+        kafka: &Kafka,
+        topics: &Topics,
+        count_error: &CountError,
+        state_log: &Arc<StateLog>,
+    ) -> Result<Self, Failure> {
         let failed = Arc::new(Mutex::new(None));
-        let context =
-            Context { plain: PlainContext { count_error: Arc::clone(count_error) }, failed: Arc::clone(&failed) };
+        let context = Context {
+            plain: PlainContext { count_error: Arc::clone(count_error) },
+            failed: Arc::clone(&failed),
+            state_log: Arc::clone(state_log),
+        };
         let asked = kafka.producer.get("batch.size").and_then(|size| size.parse().ok()).unwrap_or(usize::MAX);
         let inner: BaseProducer<Context> = client_config(&kafka.producer)
             .set("batch.size", topics.max_batch.min(asked).to_string())
@@ -257,7 +272,9 @@ impl Producer {
 
     fn send(&self, output: &Output<'_>, deadline: Instant) -> Result<(), Failure> {
         let Some(topic) = self.topics.of(output.stream) else { return Ok(()) };
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(output.key);
+        let mut record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, usize::from(output.stream == Stream::State));
+        record.key = Some(output.key);
         record.headers = output.headers().fold(None, |headers: Option<OwnedHeaders>, (key, value)| {
             Some(headers.unwrap_or_default().insert(Header { key, value: Some(value) }))
         });

@@ -2,7 +2,7 @@
 //! subscription, so that the group's position is never moved.
 
 use super::client::{CountError, PlainContext};
-use super::failure::Failure;
+use super::failure::{Failure, is_missing};
 use super::{client_config, list_of};
 use crate::config::Kafka;
 use crate::epoch::{Committed, Found};
@@ -124,6 +124,10 @@ impl Restorer {
                 Some(Ok(message)) => message,
                 // What was to be read is not in the log any more, and nothing more comes of that partition.
                 Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                    return Err(Failure::Retriable(error.to_string()));
+                }
+                // Its topic was deleted: neither does anything.
+                Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_missing) => {
                     return Err(Failure::Retriable(error.to_string()));
                 }
                 Some(Err(error)) => {

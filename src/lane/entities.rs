@@ -83,6 +83,8 @@ pub struct Entities {
     limits: Memory,
     accumulator: u64,
     census: Census,
+    /// Those out of memory are in no snapshot.
+    cold_is_lost: bool,
 }
 
 impl Entities {
@@ -102,6 +104,7 @@ impl Entities {
             limits,
             accumulator: 0,
             census: Census::default(),
+            cold_is_lost: false,
         }
     }
 
@@ -139,7 +142,8 @@ impl Entities {
     pub fn bring_back(&mut self, mut entity: Entity, used: i64) {
         if let Some(left) = self.cold.remove(hash(&entity.name)) {
             self.accumulator = self.accumulator.wrapping_sub(left.accumulator);
-            entity.first_dirty = left.held;
+            entity.first_dirty = left.held.or(self.cold_is_lost.then_some(BEGINNING));
+            entity.urgent |= self.cold_is_lost;
         }
         self.insert(entity, used);
     }
@@ -299,8 +303,17 @@ impl Entities {
 
     /// The state topic did not take what this entity left with: what happened to it since `first` is in no snapshot.
     pub fn hold(&mut self, name: &str, first: i64) {
+        self.set_held(name, Some(first));
+    }
+
+    /// It took it after all.
+    pub fn release(&mut self, name: &str) {
+        self.set_held(name, None);
+    }
+
+    fn set_held(&mut self, name: &str, held: Option<i64>) {
         if let Some(left) = self.cold.remove(hash(name)) {
-            self.cold.insert(hash(name), Left { held: Some(first), ..left });
+            self.cold.insert(hash(name), Left { held, ..left });
         }
     }
 
@@ -361,10 +374,31 @@ impl Entities {
         self.due.insert((next, place));
     }
 
+    /// Every snapshot is gone: who is in memory is dirty, and due at once. Who is not has to be written by others, see
+    /// [`cold_is_written`](Self::cold_is_written).
+    pub fn lose_snapshots(&mut self) {
+        self.cold_is_lost = self.cold.len() > 0;
+        for (place, slot) in (0..).zip(&mut self.slots) {
+            let Some(entity) = &mut slot.entity else { continue };
+            entity.first_dirty = Some(BEGINNING);
+            slot.dirty.replace(BEGINNING).map(|first| self.dirty.remove(&(first, place)));
+            self.dirty.insert((BEGINNING, place));
+            slot.due.replace(Duration::ZERO).map(|at| self.due.remove(&(at, place)));
+            self.due.insert((Duration::ZERO, place));
+            slot.is_scheduled = true;
+        }
+    }
+
+    /// Whoever is out of memory is in a snapshot again, but for those that were held back.
+    pub fn cold_is_written(&mut self) {
+        self.cold_is_lost = false;
+    }
+
     /// Lowest offset whose effect is in no snapshot; `next` if all is in one.
     pub fn replay_offset(&self, next: i64) -> i64 {
         let dirty = self.dirty.first().map(|(first, _)| *first);
-        dirty.into_iter().chain(self.cold.first_held()).fold(next, i64::min)
+        let lost = self.cold_is_lost.then_some(BEGINNING);
+        dirty.into_iter().chain(self.cold.first_held()).chain(lost).fold(next, i64::min)
     }
 
     /// Sum of the entities' accumulators, those out of memory included.
@@ -395,6 +429,8 @@ impl Entities {
     }
 }
 
+/// Before any record: no snapshot holds anything.
+const BEGINNING: i64 = 0;
 /// Rows between two looks at an entity's size, which grows in its warm-up alone.
 const SIZE_EVERY: u64 = 64;
 

@@ -39,6 +39,26 @@ impl Lane {
         }
     }
 
+    /// Every snapshot is gone: the next cut writes who is in memory again. Who is not comes by [`Self::rewrite`], one by one, and then
+    /// [`Self::all_are_rewritten`]; until then a replay would have to begin with the first record.
+    pub fn lose_snapshots(&mut self) {
+        self.entities.lose_snapshots();
+    }
+
+    /// Writes the bytes with which an entity left memory to the state topic again.
+    pub fn rewrite(&mut self, name: &str, value: &[u8]) {
+        if self.push_snapshot(name, value) {
+            self.entities.release(name);
+        } else {
+            self.entities.hold(name, 0);
+        }
+    }
+
+    /// Everybody who is out of memory was written again.
+    pub fn all_are_rewritten(&mut self) {
+        self.entities.cold_is_written();
+    }
+
     /// Brings an entity back from the bytes it left with; what cannot be read of them begins anew. `None`: it never left, but
     /// another whose name has the same hash.
     pub fn revive(&mut self, name: &str, value: Option<&[u8]>, now_offset: i64) {

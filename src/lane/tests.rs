@@ -187,6 +187,35 @@ fn there_is_something_to_lose() {
 }
 
 #[test]
+fn snapshots_that_are_gone_are_written_again_in_memory_or_not() {
+    let inputs = inputs(600, 5);
+    let (outputs, states) = undisturbed(&inputs);
+    for max_entities in [1, 100] {
+        let mut world = World::new(0, max_entities);
+        world.handle(&inputs, 0..300);
+        world.cut(0, true);
+        assert!(world.cut(1, true).effects.n_outputs() == 0, "all is written");
+        world.log.clear();
+        world.lane.lose_snapshots();
+        assert_eq!(world.cut(1, false).replay_offset, if max_entities == 1 { 0 } else { 300 });
+        // One comes back before its turn.
+        world.handle(&inputs, 300..310);
+        for (name, state) in world.spill.clone() {
+            world.lane.rewrite(&name, &state);
+        }
+        world.lane.all_are_rewritten();
+        let part = world.cut(3_600, false);
+        assert!(part.replay_offset >= 300, "{}", part.replay_offset);
+        let (mut next, report) = world.taken_over(&part, &inputs);
+        assert!(!report.diverged);
+        next.handle(&inputs, 310..600);
+        next.cut(0, true);
+        assert_eq!(next.outputs, outputs);
+        assert_eq!(next.states(), states);
+    }
+}
+
+#[test]
 fn an_entity_that_comes_back_with_a_newer_snapshot_than_it_left_with_is_counted_once() {
     let inputs = inputs(700, 2);
     let mut world = World::new(0, 2);

@@ -2,11 +2,14 @@
 
 use crate::wait_for;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -182,6 +185,15 @@ pub fn create_topic_with(bootstrap: &str, name: &str, partitions: i32, settings:
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap().pop().unwrap().unwrap();
+}
+
+/// Settings of a topic.
+pub fn settings_of(bootstrap: &str, topic: &str) -> BTreeMap<String, String> {
+    let (admin, runtime) = admin(bootstrap);
+    let topic = ResourceSpecifier::Topic(topic);
+    let described = runtime.block_on(admin.describe_configs([&topic], &AdminOptions::new())).unwrap().pop().unwrap();
+    let entries = described.unwrap().entries.into_iter();
+    entries.filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
 /// Gives a topic more partitions.

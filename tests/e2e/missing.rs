@@ -3,7 +3,7 @@
 
 use crate::broker::{create_topic, create_topic_with, delete_topic, shared};
 use crate::daemon::{Daemon, Setup, unique};
-use crate::faults::{MACHINES, produce_behind};
+use crate::faults::{MACHINES, assert_no_divergence, compare, produce_behind};
 use crate::wait_for;
 use std::collections::BTreeMap;
 
@@ -102,6 +102,55 @@ fn an_output_that_is_deleted_and_may_not_be_created_is_waited_for() {
     assert_eq!(daemon.n_replayed(), 0, "it has begun anew");
     daemon.stop();
     assert_whole(&setup, before);
+}
+
+/// All machines have a snapshot, soon.
+fn wait_until_written(setup: &Setup, state: &str) {
+    wait_for(state, 60, || {
+        let there = std::panic::catch_unwind(|| setup.snapshots().len()).unwrap_or(0);
+        (there == MACHINES as usize).then_some(())
+    });
+}
+
+#[test]
+fn the_state_topic_may_be_deleted_and_what_was_learned_is_written_again() {
+    let bootstrap = shared();
+    let input = unique("unlearned");
+    create_topic(bootstrap, &input, 2);
+    let mut setup = Setup::new(bootstrap, "unlearned", &input);
+    // Nothing is written by itself; and most machines are out of memory.
+    setup.snapshot_interval = "1h";
+    let few = [("OFFKEY__STATE__MAX_ENTITIES", "4")];
+    let daemon = daemon_behind(&setup, 800, &few);
+    // Nothing comes and nothing is to be committed: it is found out all the same.
+    delete_topic(bootstrap, &setup.topic("state"));
+    wait_until_written(&setup, "the state in a new topic");
+    let settings = crate::broker::settings_of(bootstrap, &setup.topic("state"));
+    assert_eq!(settings["cleanup.policy"], "compact");
+    daemon.wait_until_ready();
+    assert!(daemon.log().contains("the state topic has lost what was learned"), "{}", daemon.log());
+    // Somebody is faster than we are.
+    delete_topic(bootstrap, &setup.topic("state"));
+    create_topic_with(bootstrap, &setup.topic("state"), 2, &COMPACT);
+    wait_until_written(&setup, "the state in somebody's topic");
+    // And under load.
+    produce_behind(800, bootstrap, &input, 200, 50_000).join().unwrap();
+    delete_topic(bootstrap, &setup.topic("state"));
+    produce_behind(1_000, bootstrap, &input, 100, 50_000).join().unwrap();
+    wait_until_written(&setup, "the state under load");
+    setup.wait_until_read();
+    // A crash shows whether that is all of it.
+    daemon.kill();
+    produce_behind(BEFORE, bootstrap, &input, 200, 50_000).join().unwrap();
+    let daemon = setup.start_with("a", &few);
+    daemon.wait_until_ready();
+    setup.wait_until_read();
+    assert_no_divergence(&[&daemon]);
+    // R is where the last state topic began: nothing before it has to be read again.
+    let n = daemon.n_replayed();
+    assert!(n < u64::from(MACHINES) * 150, "{n} rows were read again\n{}", daemon.log());
+    daemon.stop();
+    compare(&setup);
 }
 
 #[test]

@@ -14,6 +14,31 @@ use std::collections::BTreeSet;
 use world::World;
 
 #[test]
+fn a_state_topic_that_is_deleted_costs_nothing_while_its_lanes_live() {
+    let (plain, capped) = (Plan::new(1_000), Plan::new(1));
+    let expected = {
+        let mut world = World::new(&plain, 0);
+        world.finish();
+        world.seen()
+    };
+    let mut n_lost = 0;
+    for seed in 0..60 {
+        let mut world = World::new(if seed % 2 == 0 { &plain } else { &capped }, seed);
+        let mut next = 100;
+        for at in 0..900 {
+            world.tick();
+            if at >= next && world.lose_state() {
+                (next, n_lost) = (at + 100, n_lost + 1);
+            }
+        }
+        world.finish();
+        assert!(world.seen().0 == expected.0, "seed {seed}: readers saw something else");
+        assert!(world.seen().1 == expected.1, "seed {seed}: the state is another");
+    }
+    assert!(n_lost > 30, "lost {n_lost} times: this shows little");
+}
+
+#[test]
 fn whatever_happens_readers_see_the_undisturbed_run() {
     let (plain, capped) = (Plan::new(1_000), Plan::new(1));
     let expected = {

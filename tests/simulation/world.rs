@@ -3,7 +3,7 @@
 use crate::broker::{Broker, Fenced, MEMBERS, Offsets, Output};
 use crate::plan::{Live, PARTITIONS, Plan, ROWS, id_of};
 use offkey::epoch::{self, Command, Committed, End, Event, Failure, Found, Protocol, Start};
-use offkey::lane::effects::Effects;
+use offkey::lane::effects::{Effects, Stream};
 use offkey::lane::record::PartitionId;
 use offkey::lane::recovery::Report;
 use offkey::planted::is_planted;
@@ -170,6 +170,14 @@ impl<'a> World<'a> {
             Command::Drop { lanes } => {
                 lanes.iter().for_each(|lane| drop(member.lanes.remove(&partition(lane))));
                 member.restoring.retain(|(start, _)| !lanes.contains(&start.lane));
+            }
+            Command::Rewrite { lanes } => {
+                for lane in &lanes {
+                    let Some(Live { lane, spill, .. }) = member.lanes.get_mut(&partition(lane)) else { continue };
+                    lane.lose_snapshots();
+                    spill.iter().for_each(|(name, state)| lane.rewrite(name, state));
+                    lane.all_are_rewritten();
+                }
             }
             Command::AckRevoke { lanes } => {
                 for lane in &lanes {
@@ -340,6 +348,40 @@ impl<'a> World<'a> {
             }
             _ => self.step(id),
         }
+    }
+
+    /// If every lane is live: the state topic is deleted, with what open transactions have sent to it, and whoever runs is told. Nobody
+    /// dies, and nobody is given anything, before it was written again; commits may be in doubt as ever.
+    pub fn lose_state(&mut self) -> bool {
+        let is_live = |member: &Member| {
+            let (all, live) = member.protocol.n_lanes();
+            member.end.is_none()
+                && member.generation == self.broker.generation
+                && member.inbox.is_empty()
+                && all == live
+        };
+        let owns = |id: usize| (0..PARTITIONS).filter(|partition| self.broker.owner[*partition] == id).count();
+        let is_whole =
+            |id: usize| owns(id) == 0 || is_live(&self.members[id]) && self.members[id].lanes.len() == owns(id);
+        if !(0..MEMBERS).all(is_whole) || !self.broker.revoking.is_empty() {
+            return false;
+        }
+        // What a zombie has open would hold everybody up until its time-out.
+        for id in (0..MEMBERS).filter(|id| owns(*id) == 0).collect::<Vec<_>>() {
+            self.broker.init_producer(id);
+        }
+        self.broker.state.clear();
+        for transaction in self.broker.open.values_mut() {
+            transaction.outputs.retain(|(_, (stream, ..))| *stream != Stream::State);
+        }
+        self.members.iter_mut().for_each(|member| member.inbox.push_back(Event::StateLost));
+        for _ in 0..200 {
+            for id in (0..MEMBERS).filter(|id| self.members[*id].end.is_none()).collect::<Vec<_>>() {
+                self.handle(id, 1);
+                self.step(id);
+            }
+        }
+        true
     }
 
     /// No more faults: what is left is read and committed, and everybody leaves with all the state there is.
