@@ -50,9 +50,10 @@ fn a_log_that_is_cut_under_a_live_reader_is_told() {
     produce_behind(0, bootstrap, &input, 200, 50_000).join().unwrap();
     daemon.wait_until_ready();
     setup.wait_until_read();
+    // Before it is stopped: that may be in the middle of a transaction.
+    let committed = wait_for("the committed offsets", 60, || committed(bootstrap, &setup.name, &input));
     daemon.signal("-STOP");
     produce_behind(200, bootstrap, &input, 400, 50_000).join().unwrap();
-    let committed = committed(bootstrap, &setup.name, &input).unwrap();
     let next: i64 = committed.iter().flatten().map(|(next, _)| next).sum();
     let cut: Vec<i64> = ends(bootstrap, &input).iter().map(|end| end - 1_000).collect();
     delete_records(bootstrap, &input, &cut);
