@@ -258,8 +258,7 @@ impl Kept {
         self.spill_evicted();
     }
 
-    /// Writes entities that are out of memory to the state topic again: as many as an epoch should hold, or `all`. One that cannot be
-    /// read holds the replay offset for good.
+    /// Writes entities that are out of memory to the state topic again: as many as an epoch should hold, or `all`.
     fn rewrite(&mut self, all: bool) {
         while let Some(hash) = self.to_rewrite.last().filter(|_| all || self.lane.pending_bytes() < AHEAD) {
             match self.spill.read(*hash) {
