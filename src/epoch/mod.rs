@@ -420,6 +420,12 @@ impl Protocol {
         self.drop_lanes(lanes);
         self.revoked.retain(|lane| !lanes.contains(lane));
         self.leaving.retain(|lane| !lanes.contains(lane));
+        // Nor is it given back any more: it may come again, and would be given back then.
+        for order in &mut self.orders {
+            if let Command::AckRevoke { lanes: acknowledged } = order {
+                acknowledged.retain(|lane| !lanes.contains(lane));
+            }
+        }
         // A transaction that is under way is fenced by our place in the group, which is older than the loss.
         if !is_planted("commit_lost_lane")
             && let Phase::Noting(epoch)

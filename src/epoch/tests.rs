@@ -164,6 +164,17 @@ fn what_was_not_committed_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn what_was_lost_before_its_revoke_was_acknowledged_is_not_given_back_when_it_comes_again() {
+    let mut play = Play::with_live(&[0, 1]);
+    play.on(Event::Revoked(vec![lane(0), lane(1)]));
+    play.cut(Vec::new());
+    play.on(Event::Lost(vec![lane(0)]));
+    play.on(Event::Assigned(vec![lane(0)]));
+    let acknowledged: Vec<String> = play.orders().into_iter().filter(|order| order.starts_with("AckRevoke")).collect();
+    assert!(acknowledged.len() == 1 && !acknowledged[0].contains("partition: 0"), "{acknowledged:?}");
+}
+
+#[test]
 fn a_lane_that_is_restored_from_a_state_that_is_lost_begins_again() {
     let mut play = Play::with_live(&[0]);
     play.on(Event::Assigned(vec![lane(1)]));

@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionListElem};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -212,7 +212,13 @@ impl Consumer {
 
     /// Polls until it is told to close. Runs on a thread of its own.
     pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
-        let mut poller = Poller { consumer: &self.inner, lanes: BTreeMap::new(), waking: Vec::new(), stopped: false };
+        let mut poller = Poller {
+            consumer: &self.inner,
+            lanes: BTreeMap::new(),
+            waking: Vec::new(),
+            revoked: BTreeSet::new(),
+            stopped: false,
+        };
         loop {
             loop {
                 match orders.try_recv() {
@@ -262,6 +268,8 @@ struct Poller<'a> {
     lanes: BTreeMap<PartitionId, Lane>,
     /// Lanes that are live, but whose position is not set yet.
     waking: Vec<(PartitionId, i64, Backlog)>,
+    /// The group waits for their acknowledgement.
+    revoked: BTreeSet<PartitionId>,
     stopped: bool,
 }
 
@@ -335,20 +343,32 @@ impl Poller<'_> {
                 self.lanes.remove(&id);
             }
             Order::AckRevoke(ids) => {
-                ids.iter().for_each(|id| drop(self.lanes.remove(id)));
-                let list = list_of(ids.iter().map(|id| (id, Offset::Invalid)));
-                note(give_back(self.consumer, &list), "unassign");
+                // What was lost meanwhile is not waited for, and may be ours again.
+                let waited_for: Vec<PartitionId> = ids.into_iter().filter(|id| self.revoked.remove(id)).collect();
+                if !waited_for.is_empty() {
+                    let list = list_of(waited_for.iter().map(|id| (id, Offset::Invalid)));
+                    note(give_back(self.consumer, &list), "unassign");
+                }
             }
             Order::PauseAll => self.stopped = true,
             Order::Close => {}
         }
     }
 
+    fn forget(&mut self, ids: &[PartitionId]) {
+        ids.iter().for_each(|id| drop(self.lanes.remove(id)));
+        self.waking.retain(|(id, _, _)| !ids.contains(id));
+    }
+
     fn follow(&mut self, event: &Rebalance) {
         match event {
-            Rebalance::Lost(ids) | Rebalance::Revoked(ids) => {
-                ids.iter().for_each(|id| drop(self.lanes.remove(id)));
-                self.waking.retain(|(id, _, _)| !ids.contains(id));
+            Rebalance::Lost(ids) => {
+                self.forget(ids);
+                self.revoked.retain(|id| !ids.contains(id));
+            }
+            Rebalance::Revoked(ids) => {
+                self.forget(ids);
+                self.revoked.extend(ids.iter().cloned());
             }
             Rebalance::Assigned(_) => {}
         }
