@@ -9,6 +9,7 @@ mod broker;
 mod checker;
 mod cluster;
 mod daemon;
+mod demo;
 mod demo_series;
 mod disk;
 mod endtxn;
