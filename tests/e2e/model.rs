@@ -2,7 +2,9 @@
 
 use crate::broker::{create_topic, shared};
 use crate::daemon::{Setup, unique};
+use crate::endtxn::broker_behind;
 use crate::fleet::{CHANNELS, Fleet, Row};
+use crate::proxy::{Fault, Proxy, api};
 use crate::topic::Writer;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -10,6 +12,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn offkey(setup: &Setup, arguments: &[&str]) -> Output {
@@ -213,4 +217,41 @@ fn a_transaction_that_hangs_in_the_state_topic_holds_nobody_up_for_ever() {
     zombie.abort_transaction(Duration::from_secs(30)).unwrap();
     let output = offkey(&setup, &["model", "list"]);
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An end of a transaction that nobody hears of: the change was committed or it was not, and the command says which.
+#[test]
+fn a_change_whose_commit_is_in_doubt_is_looked_up() {
+    let (proxy, listener) = Proxy::listen();
+    let (broker, upstream) = broker_behind(&proxy);
+    // The first end is the barrier's.
+    let (n_ends, lost) = (Arc::<AtomicU32>::default(), Arc::<Mutex<Option<Fault>>>::default());
+    proxy.connect(listener, upstream, {
+        let (n_ends, lost) = (Arc::clone(&n_ends), Arc::clone(&lost));
+        move |api| match &*lost.lock().unwrap() {
+            Some(fault) if api == api::END_TXN && n_ends.fetch_add(1, Ordering::SeqCst) > 0 => fault.clone(),
+            Some(_) | None => Fault::Pass,
+        }
+    });
+    let input = unique("doubted");
+    create_topic(&broker.bootstrap, &input, 1);
+    let mut setup = Setup::new(&broker.bootstrap, "doubted", &input);
+    (setup.session_timeout, setup.transaction_timeout) = ("6s", "10s");
+    let mut fleet = Fleet::new(33, 1);
+    let rows: Vec<Row> = (0..30).flat_map(|_| fleet.tick()).collect();
+    let entity = rows[0].entity.clone();
+    send(&setup, &entity, &rows);
+    let daemon = setup.start("a");
+    setup.wait_until_read();
+    daemon.stop();
+    setup.brokers = proxy.bootstrap.clone();
+
+    *lost.lock().unwrap() = Some(Fault::LoseRequest);
+    let told = refused(&setup, 1, &["model", "reset", &entity]);
+    assert!(n_ends.swap(0, Ordering::SeqCst) > 1, "no end was lost: {told}");
+    assert!(list(&setup).contains_key(&entity), "it was not committed: {told}");
+    *lost.lock().unwrap() = Some(Fault::LoseAnswer);
+    let told = done(&setup, &["model", "reset", &entity]);
+    assert!(n_ends.load(Ordering::SeqCst) > 1 && told.contains("starts anew"), "{told}");
+    assert!(!list(&setup).contains_key(&entity), "it was committed");
 }
