@@ -6,6 +6,7 @@ mod fields;
 mod input;
 pub mod kafka;
 mod model;
+mod passed;
 mod raw;
 mod reload;
 mod rules;
@@ -14,7 +15,9 @@ pub mod units;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use input::{Input, Output, Start, State};
-pub use kafka::{Delivery, Kafka, Passed, Properties};
+pub use kafka::{Kafka, Properties};
+pub use passed::Passed;
+pub use raw::Delivery;
 pub use raw::LogFormat;
 pub use tree::{DEFAULT, Source};
 

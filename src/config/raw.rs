@@ -1,7 +1,6 @@
 //! The configuration as written: one struct for each section, one field for each key. Every key has its default in
 //! config/offkey.toml; `Option`s are the keys that may be absent. Nothing here is checked beyond its type.
 
-use super::kafka::Delivery;
 use super::units::{List, Size, Span};
 use crate::lane::align::Late;
 use serde::{Deserialize, Serialize};
@@ -285,4 +284,14 @@ pub enum LogFormat {
 pub struct RawLog {
     pub format: LogFormat,
     pub level: String,
+}
+
+/// What a crash may do to the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// One transaction an epoch: `read_committed` readers see each alert once.
+    ExactlyOnce,
+    /// No transactions: after a crash an alert may come again, with the same ids.
+    AtLeastOnce,
 }

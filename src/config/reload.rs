@@ -55,7 +55,7 @@ fn hide(properties: &mut Value, key: &str) {
                 hide(value, &format!("{key}.{name}"));
             }
         }
-        value if super::kafka::is_secret(key) && !key.ends_with("_file") => *value = json!("<hidden>"),
+        value if super::passed::is_secret(key) && !key.ends_with("_file") => *value = json!("<hidden>"),
         _ => {}
     }
 }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::config::passed::OWNED;
 use crate::config::{Config, Source};
 
 fn kafka(text: &str) -> Result<Kafka, String> {
