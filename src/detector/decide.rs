@@ -75,7 +75,8 @@ impl Detector {
             Decision { too_few: true, .. } => Some(Suppressed::KOfN),
             Decision { .. } => outcome.suppressed,
         };
-        let Some(step) = decision.step else { return };
+        let untold = || self.episode.untold().filter(|_| !muted && judged.ratio >= 1.0);
+        let Some(step) = decision.step.or_else(untold) else { return };
         let channels = self.evidence(scratch);
         if let (Transition::Opened, Some(before)) = (step.transition, before)
             && !rules.deviates_enough(&channels)

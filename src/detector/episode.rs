@@ -218,6 +218,15 @@ impl Episode {
         }
     }
 
+    /// The opening of an alert that is open and that the world was not told of: a silence may end before it does.
+    #[must_use]
+    pub fn untold(&self) -> Option<Step> {
+        match &self.phase {
+            Phase::Open(open) if !open.published => Some(open.step(Transition::Opened, Cause::Threshold)),
+            Phase::Open(_) | Phase::Quiet | Phase::Recovering => None,
+        }
+    }
+
     /// Takes one row.
     pub fn observe(&mut self, row: &Row, steps: &Steps, settings: &Settings) -> Decision {
         let hit = row.judged.ratio >= 1.0;

@@ -381,6 +381,25 @@ fn an_alert_that_the_world_knows_of_is_closed_in_a_silence_too() {
 }
 
 #[test]
+fn a_fault_that_outlasts_a_silence_is_told_when_the_silence_ends() {
+    for (until, is_told) in [(605, true), (700, false)] {
+        let mut rows = calm(6, 2, 900);
+        fault(&mut rows, 0, 600, 40.0);
+        rows.truncate(620);
+        rows.extend(calm(6, 2, 900).split_off(620));
+        let silence = Silence { from: Some(at(590)), until: Some(at(until)), mute: true, learn: true };
+        let rules = Rules { silences: vec![silence], ..Rules::default() };
+        let outcomes = play(&mut detector(2, small_settings()), &rows, &rules, &mut Scratch::default());
+        let alerts: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.alerts).collect();
+        assert_eq!(alerts.len(), if is_told { 2 } else { 0 }, "{alerts:?}");
+        if let [opened, closed] = alerts[..] {
+            assert_eq!((opened.transition, closed.transition), (Transition::Opened, Transition::Closed));
+            assert_eq!((opened.onset, opened.at), (at(600), at(until)));
+        }
+    }
+}
+
+#[test]
 fn a_value_out_of_its_valid_range_is_told_of_and_never_learned() {
     let rule = ChannelRule { valid_min: -50.0, valid_max: 50.0, ..ChannelRule::default() };
     let rules = Rules { channels: vec![rule; 1], ..Rules::default() };

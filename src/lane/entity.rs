@@ -143,7 +143,7 @@ impl Entity {
         self.urgent |= !outcome.alerts.is_empty();
     }
 
-    /// Probation is over: the channels seen so far become the schema. The outcome of the last row.
+    /// Probation is over: the channels seen so far become the schema. The outcome of the last row, with the alerts of them all.
     fn admit(&mut self, around: &mut Surroundings<'_>) -> Outcome {
         let State::Probation(rows) = std::mem::replace(&mut self.state, State::Probation(Vec::new())) else {
             unreachable!("only an entity on probation is admitted")
@@ -156,7 +156,7 @@ impl Entity {
         let schema = Schema::new(names.iter().map(|name| around.rulebook.channel(&self.name, name)).collect());
         let rules = Arc::new(around.rulebook.rules(&self.name, &schema));
         let mut detector = Detector::new(schema, Arc::clone(around.settings));
-        let mut last = None;
+        let (mut last, mut alerts) = (Outcome::on_probation(EventTime::default(), -1), Vec::new());
         for row in &rows {
             self.values.clear();
             self.values.resize(detector.schema().n_channels(), f32::NAN);
@@ -166,12 +166,13 @@ impl Entity {
                 }
             }
             let row = Row { at: row.at, offset: row.offset, values: &self.values };
-            last = Some(detector.step(&row, &rules, around.scratch));
+            last = detector.step(&row, &rules, around.scratch);
+            alerts.append(&mut last.alerts);
         }
         self.rules = Some(rules);
         self.state = State::Trained(Box::new(detector));
         self.slots.clear();
-        last.unwrap_or_else(|| Outcome::on_probation(EventTime::default(), -1))
+        Outcome { alerts, ..last }
     }
 
     /// Puts measurements into their slots; a channel never seen before widens the schema while the warm-up lasts.

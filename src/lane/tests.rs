@@ -264,6 +264,25 @@ fn a_tombstone_in_the_state_topic_reaches_an_entity_that_is_out_of_memory() {
 }
 
 #[test]
+fn an_alert_that_begins_on_probation_is_opened_for_the_world_too() {
+    let rules =
+        Config::load(crate::config::Source::Toml("[[channel]]\nmatch = \"a\"\nvalid_max = 5"), []).unwrap().rules;
+    let input = |i: usize| {
+        let row = format!(r#"{{"ts": {}, "values": {{"a": 500, "b": {i}}}}}"#, 1_700_000_000 + i);
+        Input(Some(b"pump".to_vec()), Some(row.into_bytes()))
+    };
+    let inputs: Vec<Input> = (0..10).map(input).collect();
+    let mut world = World::new(0, 100);
+    world.lane.rulebook = Arc::new(rules);
+    world.handle(&inputs, 0..10);
+    world.cut(1, true);
+    let alerts = world.outputs.iter().filter(|(stream, ..)| *stream == Stream::Alerts);
+    let alerts: Vec<String> = alerts.map(|(_, _, value)| String::from_utf8(value.clone().unwrap()).unwrap()).collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert!(alerts[0].contains(r#""transition":"opened""#) && alerts[0].contains("data_quality"), "{alerts:?}");
+}
+
+#[test]
 fn a_damaged_snapshot_costs_its_entity_alone() {
     let inputs = inputs(500, 4);
     let mut world = World::new(0, 1_000);
