@@ -35,6 +35,9 @@ pub struct Model<'a> {
     pub newest: &'a [f32],
 }
 
+/// A channel's weight at most: the sum over all channels stays finite.
+const HEAVIEST: f32 = 1e30;
+
 /// Width of the band of usual values, in residual scales.
 const BAND: f64 = 3.0;
 
@@ -59,7 +62,7 @@ pub fn evidence(
                     (weight as f32, mean, BAND * scale)
                 }
             };
-            let weight = if weight.is_finite() { weight } else { 0.0 };
+            let weight = if weight.is_nan() { 0.0 } else { weight.min(HEAVIEST) };
             let (low, high) = (number(expected - reach), number(expected + reach));
             ChannelEvidence { slot, share: weight, observed: *observed, expected: number(expected), low, high }
         })

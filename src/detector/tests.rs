@@ -381,6 +381,17 @@ fn an_alert_that_the_world_knows_of_is_closed_in_a_silence_too() {
 }
 
 #[test]
+fn shares_of_values_that_are_as_large_as_can_be_sum_to_one() {
+    for channels in [3, 6] {
+        let mut rows = calm(3, channels, 300);
+        rows[250].1.fill(0.6 * f32::MAX);
+        let outcomes =
+            play(&mut detector(channels, small_settings()), &rows, &Rules::default(), &mut Scratch::default());
+        assert!(!outcomes[250].alerts.is_empty() && outcomes.iter().all(is_finite), "{:?}", outcomes[250]);
+    }
+}
+
+#[test]
 fn a_fault_that_outlasts_a_silence_is_told_when_the_silence_ends() {
     for (until, is_told) in [(605, true), (700, false)] {
         let mut rows = calm(6, 2, 900);
