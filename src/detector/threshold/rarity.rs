@@ -186,8 +186,9 @@ mod tests {
         }
     }
 
+    /// Ends that are whole steps of the sampler: proptest 1.12 asserts against itself for others, once in a while.
     fn values() -> impl Strategy<Value = Vec<f32>> {
-        let value = prop_oneof![8 => 0.1f32..3.0, 1 => 0.0f32..f32::MAX, 1 => Just(0.0), 1 => Just(1000.0)];
+        let value = prop_oneof![8 => 0.125f32..3.0, 1 => 0.0f32..f32::MAX, 1 => Just(0.0), 1 => Just(1000.0)];
         proptest::collection::vec(value, 1..400)
     }
 
