@@ -258,7 +258,8 @@ impl Kept {
         self.spill_evicted();
     }
 
-    /// Writes entities that are out of memory to the state topic again: as many as an epoch should hold, or `all`.
+    /// Writes entities that are out of memory to the state topic again: as many as an epoch should hold, or `all`. One that cannot be
+    /// read holds the replay offset for good.
     fn rewrite(&mut self, all: bool) {
         while let Some(hash) = self.to_rewrite.last().filter(|_| all || self.lane.pending_bytes() < AHEAD) {
             match self.spill.read(*hash) {

@@ -99,6 +99,8 @@ pub struct Protocol {
     leaving: Vec<PartitionId>,
     fenced: Vec<Duration>,
     stopping: Stopping,
+    /// The state topic has lost what the epoch in doubt takes for written.
+    state_is_lost: bool,
 }
 
 impl Protocol {
@@ -119,6 +121,7 @@ impl Protocol {
             leaving: Vec::new(),
             fenced: Vec::new(),
             stopping: Stopping::No,
+            state_is_lost: false,
             settings,
         }
     }
@@ -309,6 +312,9 @@ impl Protocol {
             Ok(Verdict::Committed) => self.durable(epoch, now),
             Ok(Verdict::NotCommitted { foreign }) => {
                 epoch.drop_lanes(&foreign);
+                if std::mem::take(&mut self.state_is_lost) {
+                    epoch.vouch_for_nothing();
+                }
                 self.phase = Phase::Noting(epoch);
                 self.begin_again(foreign, now);
             }
@@ -371,6 +377,7 @@ impl Protocol {
     /// Nothing of an epoch is open any more: who had to leave may leave.
     fn decided(&mut self) {
         self.phase = Phase::Idle;
+        self.state_is_lost = false;
         let leaving = std::mem::take(&mut self.leaving);
         if !leaving.is_empty() {
             self.drop_lanes(&leaving);
@@ -439,8 +446,7 @@ impl Protocol {
     }
 
     /// Snapshots that were committed are gone. A live lane has all of them in memory; one that is restored from them begins again,
-    /// with what is left. Until all is written again the committed replay offsets vouch for snapshots that are not there; a crash before
-    /// that is found out by the accumulator, and what is missing is learned again from the input.
+    /// with what is left. An epoch that may have been committed as it is stays so until that is known.
     fn lose_state(&mut self, now: Duration) {
         self.begin_again(self.lanes.recovering(), now);
         let lanes = self.lanes.live();
@@ -450,6 +456,11 @@ impl Protocol {
         // The last cut was made too early.
         if self.stopping == Stopping::Last {
             self.stopping = Stopping::Drained;
+        }
+        match &mut self.phase {
+            Phase::Noting(epoch) | Phase::Noted(epoch) => epoch.vouch_for_nothing(),
+            Phase::Committing(_) | Phase::InDoubt { .. } | Phase::Looking(_) => self.state_is_lost = true,
+            Phase::Idle | Phase::Cutting | Phase::WritingBarriers | Phase::Ended => {}
         }
     }
 

@@ -172,6 +172,22 @@ fn what_was_lost_before_its_revoke_was_acknowledged_is_not_given_back_when_it_co
     play.on(Event::Assigned(vec![lane(0)]));
     let acknowledged: Vec<String> = play.orders().into_iter().filter(|order| order.starts_with("AckRevoke")).collect();
     assert!(acknowledged.len() == 1 && !acknowledged[0].contains("partition: 0"), "{acknowledged:?}");
+
+fn an_epoch_that_was_under_way_when_the_state_was_lost_vouches_for_nothing() {
+    let replay_offset = |play: &Play| play.protocol.epoch().unwrap().parts[0].replay_offset;
+    let mut play = Play::with_live(&[0]);
+    play.commit(vec![part(0, 5)]);
+    play.on(Event::Committed(Err(lost())));
+    play.on(Event::StateLost);
+    assert!(play.orders().iter().any(|order| order.starts_with("Rewrite")));
+    assert_eq!(replay_offset(&play), 5, "it may have been committed as it was");
+    assert!(matches!(play.next_call(), Some(Command::Look { .. })));
+    play.on(Event::Found(Ok(BTreeMap::from([(lane(0), None)]))));
+    assert!(matches!(play.next_call(), Some(Command::Commit)));
+    assert_eq!(replay_offset(&play), 0);
+    play.on(Event::Committed(Ok(true)));
+    play.commit(vec![part(0, 9)]);
+    assert_eq!(replay_offset(&play), 9, "by then it is written again");
 }
 
 #[test]

@@ -49,6 +49,11 @@ impl Epoch {
         })
     }
 
+    /// No snapshot that was committed before is there any more: all has to be read again, until it was written again.
+    pub(super) fn vouch_for_nothing(&mut self) {
+        self.parts.iter_mut().for_each(|part| part.replay_offset = 0);
+    }
+
     pub(super) fn lanes(&self) -> Vec<PartitionId> {
         self.parts.iter().map(|part| part.lane.clone()).collect()
     }

@@ -142,7 +142,7 @@ impl Entities {
     pub fn bring_back(&mut self, mut entity: Entity, used: i64) {
         if let Some(left) = self.cold.remove(hash(&entity.name)) {
             self.accumulator = self.accumulator.wrapping_sub(left.accumulator);
-            entity.first_dirty = left.held.or(self.cold_is_lost.then_some(used));
+            entity.first_dirty = left.held.or(self.cold_is_lost.then_some(BEGINNING));
             entity.urgent |= self.cold_is_lost;
         }
         self.insert(entity, used);
@@ -376,13 +376,13 @@ impl Entities {
 
     /// Every snapshot is gone: who is in memory is dirty, and due at once. Who is not has to be written by others, see
     /// [`cold_is_written`](Self::cold_is_written).
-    pub fn lose_snapshots(&mut self, next: i64) {
+    pub fn lose_snapshots(&mut self) {
         self.cold_is_lost = self.cold.len() > 0;
         for (place, slot) in (0..).zip(&mut self.slots) {
             let Some(entity) = &mut slot.entity else { continue };
-            let first = *entity.first_dirty.get_or_insert(next);
-            slot.dirty.replace(first).map(|first| self.dirty.remove(&(first, place)));
-            self.dirty.insert((first, place));
+            entity.first_dirty = Some(BEGINNING);
+            slot.dirty.replace(BEGINNING).map(|first| self.dirty.remove(&(first, place)));
+            self.dirty.insert((BEGINNING, place));
             slot.due.replace(Duration::ZERO).map(|at| self.due.remove(&(at, place)));
             self.due.insert((Duration::ZERO, place));
             slot.is_scheduled = true;
@@ -397,7 +397,8 @@ impl Entities {
     /// Lowest offset whose effect is in no snapshot; `next` if all is in one.
     pub fn replay_offset(&self, next: i64) -> i64 {
         let dirty = self.dirty.first().map(|(first, _)| *first);
-        dirty.into_iter().chain(self.cold.first_held()).fold(next, i64::min)
+        let lost = self.cold_is_lost.then_some(BEGINNING);
+        dirty.into_iter().chain(self.cold.first_held()).chain(lost).fold(next, i64::min)
     }
 
     /// Sum of the entities' accumulators, those out of memory included.
@@ -428,6 +429,8 @@ impl Entities {
     }
 }
 
+/// Before any record: no snapshot holds anything.
+const BEGINNING: i64 = 0;
 /// Rows between two looks at an entity's size, which grows in its warm-up alone.
 const SIZE_EVERY: u64 = 64;
 

@@ -40,9 +40,9 @@ impl Lane {
     }
 
     /// Every snapshot is gone: the next cut writes who is in memory again. Who is not comes by [`Self::rewrite`], one by one, and then
-    /// [`Self::all_are_rewritten`].
+    /// [`Self::all_are_rewritten`]; until then a replay would have to begin with the first record.
     pub fn lose_snapshots(&mut self) {
-        self.entities.lose_snapshots(self.next_offset);
+        self.entities.lose_snapshots();
     }
 
     /// Writes the bytes with which an entity left memory to the state topic again.
@@ -50,7 +50,7 @@ impl Lane {
         if self.push_snapshot(name, value) {
             self.entities.release(name);
         } else {
-            self.entities.hold(name, self.next_offset);
+            self.entities.hold(name, 0);
         }
     }
 

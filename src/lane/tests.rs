@@ -197,7 +197,7 @@ fn snapshots_that_are_gone_are_written_again_in_memory_or_not() {
         assert!(world.cut(1, true).effects.n_outputs() == 0, "all is written");
         world.log.clear();
         world.lane.lose_snapshots();
-        world.cut(1, false);
+        assert_eq!(world.cut(1, false).replay_offset, if max_entities == 1 { 0 } else { 300 });
         // One comes back before its turn.
         world.handle(&inputs, 300..310);
         for (name, state) in world.spill.clone() {
