@@ -164,15 +164,6 @@ fn what_was_not_committed_is_sent_again_as_it_was() {
 }
 
 #[test]
-fn what_was_lost_before_its_revoke_was_acknowledged_is_not_given_back_when_it_comes_again() {
-    let mut play = Play::with_live(&[0, 1]);
-    play.on(Event::Revoked(vec![lane(0), lane(1)]));
-    play.cut(Vec::new());
-    play.on(Event::Lost(vec![lane(0)]));
-    play.on(Event::Assigned(vec![lane(0)]));
-    let acknowledged: Vec<String> = play.orders().into_iter().filter(|order| order.starts_with("AckRevoke")).collect();
-    assert!(acknowledged.len() == 1 && !acknowledged[0].contains("partition: 0"), "{acknowledged:?}");
-
 fn an_epoch_that_was_under_way_when_the_state_was_lost_vouches_for_nothing() {
     let replay_offset = |play: &Play| play.protocol.epoch().unwrap().parts[0].replay_offset;
     let mut play = Play::with_live(&[0]);
@@ -188,6 +179,17 @@ fn an_epoch_that_was_under_way_when_the_state_was_lost_vouches_for_nothing() {
     play.on(Event::Committed(Ok(true)));
     play.commit(vec![part(0, 9)]);
     assert_eq!(replay_offset(&play), 9, "by then it is written again");
+}
+
+#[test]
+fn what_was_lost_before_its_revoke_was_acknowledged_is_not_given_back_when_it_comes_again() {
+    let mut play = Play::with_live(&[0, 1]);
+    play.on(Event::Revoked(vec![lane(0), lane(1)]));
+    play.cut(Vec::new());
+    play.on(Event::Lost(vec![lane(0)]));
+    play.on(Event::Assigned(vec![lane(0)]));
+    let acknowledged: Vec<String> = play.orders().into_iter().filter(|order| order.starts_with("AckRevoke")).collect();
+    assert!(acknowledged.len() == 1 && !acknowledged[0].contains("partition: 0"), "{acknowledged:?}");
 }
 
 #[test]
