@@ -216,13 +216,11 @@ impl Work<'_> {
         self.write_barrier(id.partition, nonce)?;
         let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start)?;
         let pass = |from| self.restore_from(&restorer, &start, nonce, from, held);
-        let (lane, report, read_from) = pass(None)?;
-        match report.rebuild_from(read_from, start.log_start, start.live_from) {
-            None => Ok((lane, report)),
-            Some(from) => {
-                pass(Some(from)).map(|(lane, again, _)| (lane, Report { diverged: again.diverged, ..report }))
-            }
+        let (mut lane, mut report, read_from) = pass(None)?;
+        if let Some(from) = report.rebuild_from(read_from, start.log_start, start.live_from) {
+            (lane, report, _) = pass(Some(from))?;
         }
+        Ok((lane, report))
     }
 
     /// Snapshots, then the input from where they end, or from `from` on; and from where it was read.

@@ -6,7 +6,6 @@ use super::worker::Work;
 use crate::config::Config;
 use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Consumer, Jump};
-use crate::kafka::failure::Failure;
 use crate::kafka::restorer::Restorer;
 use crate::kafka::state_log::StateLog;
 use crate::lane::Census;
@@ -46,7 +45,7 @@ pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
         let found = ask(workers);
         status.census(found.values());
         // Partitions of a topic that is not there are nobody's: it has to be asked for by name.
-        if let Ok(missing) = missing(&config.input.topics, &restorer) {
+        if let Ok(missing) = restorer.missing(&config.input.topics) {
             status.answered();
             status.missing(missing);
         }
@@ -79,17 +78,6 @@ pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
         });
         std::thread::sleep(LOOK);
     }
-}
-
-/// Those that are not there.
-fn missing(topics: &[String], restorer: &Restorer) -> Result<Vec<String>, Failure> {
-    let mut missing = Vec::new();
-    for topic in topics {
-        if restorer.lacks(topic)? {
-            missing.push(topic.clone());
-        }
-    }
-    Ok(missing)
 }
 
 /// While nothing is written to the state topic, nobody else notices that it was deleted. One partition a look: it loses all of them.

@@ -109,7 +109,7 @@ fn recover(
         tracing::error!(%lane, replay_from = restored.wanted, log_start, "the log does not reach back to the oldest change that is in no snapshot; that part of what was learned is lost");
         status.count_gap();
     }
-    let report = restored.report.clone();
+    let report = &restored.report;
     if report.unusable() + report.torn > 0 {
         tracing::warn!(%lane, corrupt = report.corrupt, foreign_version = report.foreign_version, other_shape = report.other_shape,
             torn = report.torn, "records of the state topic are of no use");
@@ -120,11 +120,10 @@ fn recover(
         let Some(again) = work.restore(Some(from))? else { return Ok(()) };
         restored = Restored { n_replayed: restored.n_replayed + again.n_replayed, ..again };
     }
-    // A model of another shape gives other scores.
-    let diverged = restored.report.diverged && report.other_shape == 0;
-    status.recovered(&report, diverged, restored.n_replayed, started.elapsed());
-    tracing::info!(%lane, entities = restored.report.entities, records = report.restored, replayed = restored.n_replayed, seconds = started.elapsed().as_secs_f64(), "a lane was restored");
-    if diverged {
+    let Restored { report, n_replayed, .. } = restored;
+    status.recovered(&report, n_replayed, started.elapsed());
+    tracing::info!(%lane, entities = report.entities, records = report.restored, replayed = n_replayed, seconds = started.elapsed().as_secs_f64(), "a lane was restored");
+    if report.diverged {
         tracing::error!(%lane, "the log does not hold all that was learned: the rest is learned anew");
     }
     Ok(())

@@ -149,8 +149,8 @@ impl Status {
         self.trouble(&failure.to_string());
     }
 
-    /// A lane was restored; `report` is of its state records, `diverged` of what it is in the end.
-    pub fn recovered(&self, report: &Report, diverged: bool, replayed: u64, took: Duration) {
+    /// A lane was restored.
+    pub fn recovered(&self, report: &Report, replayed: u64, took: Duration) {
         let outcomes = [
             ("restored", report.restored),
             ("corrupt", report.corrupt),
@@ -163,7 +163,7 @@ impl Status {
         }
         self.metrics.recovered_rows.inc_by(replayed);
         self.metrics.recovery_seconds.observe(took.as_secs_f64());
-        self.metrics.replay_divergence.inc_by(u64::from(diverged));
+        self.metrics.replay_divergence.inc_by(u64::from(report.diverged));
     }
 
     /// A lane is gone: so is its lag.

@@ -32,6 +32,20 @@ fn client_config(properties: &Properties) -> ClientConfig {
     config
 }
 
+/// Those of these topics of which a broker says that they are not there.
+fn missing<'t, C: ClientContext>(
+    client: &Client<C>,
+    topics: impl IntoIterator<Item = &'t str>,
+) -> KafkaResult<Vec<&'t str>> {
+    let mut missing = Vec::new();
+    for topic in topics {
+        if lacks(client, topic)? {
+            missing.push(topic);
+        }
+    }
+    Ok(missing)
+}
+
 /// Does a broker say that there is no such topic?
 fn lacks<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<bool> {
     let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(5))?;

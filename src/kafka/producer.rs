@@ -7,7 +7,7 @@ use super::client::{CountError, PlainContext};
 use super::failure::Failure;
 use super::state_log::StateLog;
 use super::topics::Found;
-use super::{client_config, lacks, list_of};
+use super::{client_config, list_of, missing};
 use crate::config::{Config, Delivery, Kafka};
 use crate::epoch::Commit;
 use crate::lane::effects::{Effects, Output, Stream};
@@ -260,14 +260,11 @@ impl Producer {
 
     /// librdkafka may keep records of a topic that was deleted until they time out.
     fn look_for_topics(&self) -> Result<(), Failure> {
-        for topic in self.topics.names() {
-            if lacks(self.inner.client(), topic).unwrap_or_default() {
-                let error = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
-                (self.inner.context().plain.count_error)(&error);
-                return Err(Failure::Missing(format!("topic `{topic}`: {error}")));
-            }
-        }
-        Ok(())
+        let missing = missing(self.inner.client(), self.topics.names()).unwrap_or_default();
+        let Some(topic) = missing.first() else { return Ok(()) };
+        let error = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+        (self.inner.context().plain.count_error)(&error);
+        Err(Failure::Missing(format!("topic `{topic}`: {error}")))
     }
 
     fn send(&self, output: &Output<'_>, deadline: Instant) -> Result<(), Failure> {

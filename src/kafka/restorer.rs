@@ -78,6 +78,15 @@ impl Restorer {
         super::lacks(self.inner.client(), topic).map_err(|error| Failure::of_query(&error))
     }
 
+    /// Those of these topics of which a broker says that they are not there.
+    ///
+    /// # Errors
+    /// Retriable: no broker answers.
+    pub fn missing(&self, topics: &[String]) -> Result<Vec<String>, Failure> {
+        let missing = super::missing(self.inner.client(), topics.iter().map(String::as_str));
+        missing.map(|topics| topics.into_iter().map(str::to_owned).collect()).map_err(|error| Failure::of_query(&error))
+    }
+
     /// First offset and the one after the last of a partition (for a read_committed client: the last stable one).
     ///
     /// # Errors

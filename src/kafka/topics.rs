@@ -1,9 +1,9 @@
 //! The topics we need: looked at before anything is read, created where that is allowed, never altered.
 
 use super::client::{CountError, PlainContext};
+use super::client_config;
 use super::failure::Failure;
 use super::sizes::{self, Fit, Limits};
-use super::{client_config, lacks};
 use crate::config::{Config, Kafka};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -110,14 +110,10 @@ pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found,
 /// Retriable: no broker answers.
 pub fn missing(config: &Config, count_error: &CountError) -> Result<Vec<String>, Failure> {
     let admin = admin(config, count_error)?;
-    let mut missing = Vec::new();
-    for topic in outputs(config).chain([&config.state.topic]) {
-        if lacks(admin.inner(), topic).map_err(|error| Failure::of_query(&error))? {
-            count_error(&KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
-            missing.push(topic.clone());
-        }
-    }
-    Ok(missing)
+    let ours = outputs(config).chain([&config.state.topic]).map(String::as_str);
+    let missing = super::missing(admin.inner(), ours).map_err(|error| Failure::of_query(&error))?;
+    missing.iter().for_each(|_| count_error(&KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)));
+    Ok(missing.into_iter().map(str::to_owned).collect())
 }
 
 fn admin(config: &Config, count_error: &CountError) -> Result<Admin, Failure> {

@@ -123,7 +123,9 @@ impl Lane {
         self.reported_offset = self.live_from;
         let lead = self.settings.snapshots_lead;
         let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
-        Report { entities: self.entities.n_entities() as u64, diverged: differs && !lead, lost, ..report }
+        // A model of another shape gives other scores.
+        let diverged = differs && !lead && report.other_shape == 0;
+        Report { entities: self.entities.n_entities() as u64, diverged, lost, ..report }
     }
 }
 
