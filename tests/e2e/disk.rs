@@ -3,7 +3,7 @@
 use crate::broker::{Broker, create_topic, free_port};
 use crate::checker::check_at_the_end;
 use crate::daemon::{Setup, unique};
-use crate::faults::{assert_no_divergence, produce, produce_behind};
+use crate::faults::{Producing, assert_no_divergence, produce};
 use crate::wait_for;
 use crate::watcher::Watcher;
 use std::io::Write;
@@ -61,8 +61,8 @@ fn a_disk_that_is_full_is_waited_for() {
     let mut daemon = setup.start("a");
     daemon.wait_until_ready();
     for _ in 0..2 {
-        let producing = produce_behind(sent, &broker.bootstrap, &input, 200, 1_200);
-        sent += 200;
+        // Until the broker has noticed: it writes nothing if nobody does.
+        let producing = Producing::behind(sent, &broker.bootstrap, &input, 200, 1_200);
         std::thread::sleep(Duration::from_secs(2));
         disk.fill();
         wait_for("the broker to give up", 60, || broker.has_ended().then_some(()));
@@ -72,7 +72,7 @@ fn a_disk_that_is_full_is_waited_for() {
         std::fs::remove_file(disk.ballast()).unwrap();
         broker.kill();
         broker.resume();
-        producing.join().unwrap();
+        sent += producing.stop();
         setup.wait_until_read();
         daemon.wait_until_ready();
         watcher.assert_content();

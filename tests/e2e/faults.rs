@@ -17,34 +17,40 @@ use std::time::{Duration, Instant};
 pub const MACHINES: u32 = 24;
 
 /// Produces in the background, about `rate` rows a second, some of them bad.
-pub fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> JoinHandle<()> {
+pub fn produce(bootstrap: &str, input: &str, ticks: u64, rate: u64) -> JoinHandle<u64> {
     produce_behind(0, bootstrap, input, ticks, rate)
 }
 
 /// The same, going on behind so many ticks.
-pub fn produce_behind(before: u64, bootstrap: &str, input: &str, ticks: u64, rate: u64) -> JoinHandle<()> {
+pub fn produce_behind(before: u64, bootstrap: &str, input: &str, ticks: u64, rate: u64) -> JoinHandle<u64> {
     produce_while(before, bootstrap, input, rate, move |done| done < ticks)
 }
 
 /// The same until it is stopped, but so many ticks at least: for tests that need rows to flow however slow the machine is.
 pub struct Producing {
     enough: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<u64>,
 }
 
 impl Producing {
     pub fn start(bootstrap: &str, input: &str, at_least: u64, rate: u64) -> Self {
+        Self::behind(0, bootstrap, input, at_least, rate)
+    }
+
+    /// The same, going on behind so many ticks.
+    pub fn behind(before: u64, bootstrap: &str, input: &str, at_least: u64, rate: u64) -> Self {
         let enough = Arc::<AtomicBool>::default();
-        let thread = produce_while(0, bootstrap, input, rate, {
+        let thread = produce_while(before, bootstrap, input, rate, {
             let enough = Arc::clone(&enough);
             move |done| done < at_least || !enough.load(Ordering::SeqCst)
         });
         Self { enough, thread }
     }
 
-    pub fn stop(self) {
+    /// How many ticks there were.
+    pub fn stop(self) -> u64 {
         self.enough.store(true, Ordering::SeqCst);
-        self.thread.join().unwrap();
+        self.thread.join().unwrap()
     }
 }
 
@@ -54,7 +60,7 @@ fn produce_while(
     input: &str,
     rate: u64,
     goes_on: impl Fn(u64) -> bool + Send + 'static,
-) -> JoinHandle<()> {
+) -> JoinHandle<u64> {
     let (bootstrap, input) = (bootstrap.to_owned(), input.to_owned());
     std::thread::spawn(move || {
         let writer = Writer::to(&bootstrap, &input);
@@ -73,6 +79,7 @@ fn produce_while(
             }
         }
         writer.flush();
+        ticks
     })
 }
 
