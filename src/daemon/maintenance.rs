@@ -53,13 +53,15 @@ impl From<Failure> for Refused {
     }
 }
 
-/// Changes a lane while no instance runs. `waiting` is told once who is in the group, if anybody is.
+/// Changes an entity of a lane while no instance runs: it is in memory when `change` is called, if there is one. `waiting` is told
+/// once who is in the group, if anybody is.
 ///
 /// # Errors
 /// Nothing was changed, but for [`Refused::InDoubt`].
 pub fn change(
     config: &Config,
     id: &PartitionId,
+    entity: &str,
     waiting: impl FnOnce(&[String]),
     change: impl FnOnce(&mut Lane) -> Result<(), String>,
 ) -> Result<Done, Refused> {
@@ -77,7 +79,11 @@ pub fn change(
         count_error: &count_error,
         epoch: (unix_millis(SystemTime::now()) as u64) << 20,
     };
-    let (mut lane, report) = work.restore(id, &held)?;
+    let Restored { mut lane, report, mut spill, .. } = work.restore(id, &held)?;
+    if lane.is_out_of_memory(entity) {
+        let bytes = spill.take(entity).map_err(no_room)?;
+        lane.revive(entity, bytes.as_deref(), lane.census().next_offset);
+    }
     change(&mut lane).map_err(Refused::Outside)?;
     let part = lane.cut(Duration::ZERO, true);
     if part.effects.tally.oversized > 0 {
@@ -190,6 +196,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A lane that is restored, with those of its entities that are out of memory.
+struct Restored {
+    lane: Lane,
+    report: Report,
+    read_from: i64,
+    spill: Spill,
+}
+
 struct Work<'a> {
     config: &'a Config,
     found: &'a topics::Found,
@@ -209,21 +223,21 @@ impl Work<'_> {
     }
 
     /// The same steps in the same order as an instance's: offset, barrier, snapshots, replay.
-    fn restore(&mut self, id: &PartitionId, held: &Held) -> Result<(Lane, Report), Refused> {
+    fn restore(&mut self, id: &PartitionId, held: &Held) -> Result<Restored, Refused> {
         let restorer = Restorer::new(&self.config.kafka, self.count_error)?;
         let committed = restorer.committed(std::slice::from_ref(id))?.remove(id).flatten();
         let nonce = self.new_epoch();
         self.write_barrier(id.partition, nonce)?;
         let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start)?;
         let pass = |from| self.restore_from(&restorer, &start, nonce, from, held);
-        let (mut lane, mut report, read_from) = pass(None)?;
-        if let Some(from) = report.rebuild_from(read_from, start.log_start, start.live_from) {
-            (lane, report, _) = pass(Some(from))?;
+        let restored = pass(None)?;
+        match restored.report.rebuild_from(restored.read_from, start.log_start, start.live_from) {
+            Some(from) => pass(Some(from)),
+            None => Ok(restored),
         }
-        Ok((lane, report))
     }
 
-    /// Snapshots, then the input from where they end, or from `from` on; and from where it was read.
+    /// Snapshots, then the input from where they end, or from `from` on.
     fn restore_from(
         &self,
         restorer: &Restorer,
@@ -231,7 +245,7 @@ impl Work<'_> {
         nonce: u64,
         from: Option<i64>,
         held: &Held,
-    ) -> Result<(Lane, Report, i64), Refused> {
+    ) -> Result<Restored, Refused> {
         let Start { lane: id, committed, live_from, log_start } = start;
         let (settings, rulebook) =
             (Arc::new(lane_settings(self.config, self.found)), Arc::new(self.config.rules.clone()));
@@ -256,10 +270,10 @@ impl Work<'_> {
         replay(restorer, id, read_from..*live_from, handle, cancelled)?;
         held.check()?;
         match failed {
-            Some(error) => Err(Refused::Outside(format!("no room for entities that leave memory: {error}"))),
+            Some(error) => Err(no_room(error)),
             None => {
                 let report = lane.finish_recovery();
-                Ok((lane, report, read_from))
+                Ok(Restored { lane, report, read_from, spill })
             }
         }
     }
@@ -297,6 +311,11 @@ impl Work<'_> {
             Err(second) => Err(Refused::InDoubt(format!("{failure}; then {second}"))),
         }
     }
+}
+
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn no_room(error: std::io::Error) -> Refused {
+    Refused::Outside(format!("no room for entities that leave memory: {error}"))
 }
 
 fn handle(lane: &mut Lane, batch: &Batch, spill: &mut Spill) -> std::io::Result<()> {

@@ -53,6 +53,27 @@ pub enum Cause {
     OutOfRange,
     /// Values are back in their valid range.
     BackInRange,
+    /// The entity is gone: a tombstone, or a person, says so.
+    Ended,
+    /// What was learned of the entity was replaced: by an import, or for a config that shapes the model in another way.
+    Replaced,
+}
+
+/// An alert that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenAlert {
+    /// Of what kind.
+    pub kind: Kind,
+    /// Highest severity so far.
+    pub severity: Severity,
+    /// Event time of the row that opened it.
+    pub onset: EventTime,
+    /// Rows since, that one included.
+    pub rows: u64,
+    /// Highest score ratio; 0 for data quality, which has none.
+    pub peak_ratio: f32,
+    /// The world was told of it; an alert opened in a silence is not.
+    pub told: bool,
 }
 
 /// Evidence of one channel at the row of the transition, in the sensor's own unit.
@@ -87,7 +108,7 @@ pub struct Alert {
     pub onset: EventTime,
     /// Event time of this transition.
     pub at: EventTime,
-    /// Ranking score of the row.
+    /// Ranking score of the row. This and the next four: NaN where no row caused the transition.
     pub score: f32,
     /// Window error of the row.
     pub row_score: f32,

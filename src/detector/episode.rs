@@ -1,6 +1,6 @@
 //! The life of an alert: k of n rows over the threshold open it, the episode's own level closes it, one alert per episode.
 
-use super::alert::{Cause, Severity, Transition};
+use super::alert::{Cause, Kind, OpenAlert, Severity, Transition};
 use super::decay;
 use super::row::EventTime;
 use super::snapshot::Soundness;
@@ -211,6 +211,22 @@ impl Episode {
     }
 
     /// The open alert.
+    #[must_use]
+    pub fn open_alert(&self) -> Option<OpenAlert> {
+        match &self.phase {
+            Phase::Open(open) => Some(OpenAlert {
+                kind: Kind::Anomaly,
+                severity: open.severity,
+                onset: open.onset,
+                rows: open.rows,
+                peak_ratio: open.peak_ratio,
+                told: open.published,
+            }),
+            Phase::Quiet | Phase::Recovering => None,
+        }
+    }
+
+    /// The same, to be changed.
     pub fn open_mut(&mut self) -> Option<&mut Open> {
         match &mut self.phase {
             Phase::Open(open) => Some(open),

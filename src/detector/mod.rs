@@ -8,6 +8,7 @@ pub mod alert;
 pub mod autoencoder;
 pub mod decay;
 mod decide;
+mod ending;
 pub mod episode;
 pub mod fast;
 mod figures;
@@ -279,13 +280,9 @@ impl Detector {
         matches!(self.episode.phase(), Phase::Open(_)) || self.quality.is_open()
     }
 
-    /// Severities of the open alerts that the world knows of.
-    pub fn open_alerts(&self) -> impl Iterator<Item = alert::Severity> {
-        let anomaly = match self.episode.phase() {
-            Phase::Open(open) if open.published => Some(open.severity),
-            Phase::Open(_) | Phase::Quiet | Phase::Recovering => None,
-        };
-        anomaly.into_iter().chain(self.quality.severity())
+    /// The open alerts, one of either kind at most.
+    pub fn open_alerts(&self) -> impl Iterator<Item = alert::OpenAlert> {
+        self.episode.open_alert().into_iter().chain(self.quality.open_alert())
     }
 
     /// Where it is in its life.

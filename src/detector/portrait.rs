@@ -1,8 +1,7 @@
 //! What there is to see of a detector, as plain values: for people and for other tools. Nothing on the way of a row reads it.
 
-use super::alert::{Kind, Severity};
+use super::alert::OpenAlert;
 use super::autoencoder::{Autoencoder, Pass};
-use super::episode::Phase;
 use super::row::EventTime;
 use super::rules::Rules;
 use super::schema::Channel;
@@ -40,23 +39,6 @@ pub struct Portrait<'a> {
     pub model: Option<ModelPortrait<'a>>,
 }
 
-/// An alert that is open.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenAlert {
-    /// Of what kind.
-    pub kind: Kind,
-    /// Highest severity so far.
-    pub severity: Severity,
-    /// Event time of the row that opened it.
-    pub onset: EventTime,
-    /// Rows since, that one included.
-    pub rows: u64,
-    /// Highest score ratio; 0 for data quality, which has none.
-    pub peak_ratio: f32,
-    /// The world was told of it; an alert opened in a silence is not.
-    pub told: bool,
-}
-
 /// What is known of a channel. Values are in the sensor's own unit.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelPortrait<'a> {
@@ -91,17 +73,6 @@ impl Detector {
     pub fn portrait(&self, rules: &Rules) -> Portrait<'_> {
         let scaler = |c| self.model.as_ref().map(|model| (model.scaler().mean(c), model.scaler().deviation(c)));
         let channel = |(c, channel)| ChannelPortrait { channel, usual: self.level.usual(c).0, scaler: scaler(c) };
-        let anomaly = match self.episode.phase() {
-            Phase::Open(open) => Some(OpenAlert {
-                kind: Kind::Anomaly,
-                severity: open.severity,
-                onset: open.onset,
-                rows: open.rows,
-                peak_ratio: open.peak_ratio,
-                told: open.published,
-            }),
-            Phase::Quiet | Phase::Recovering => None,
-        };
         Portrait {
             state: self.state(),
             generation: self.generation,
@@ -113,7 +84,7 @@ impl Detector {
             warmup_rows: self.warmup.as_ref().map(super::warmup::Warmup::n_rows),
             threshold: self.threshold.judge(0.0, 0.0, self.rows_a_day(), &rules.threshold).threshold,
             correction: self.threshold.correction(),
-            alerts: anomaly.into_iter().chain(self.quality.portrait()).collect(),
+            alerts: self.open_alerts().collect(),
             channels: self.schema.channels().iter().enumerate().map(channel).collect(),
             model: self.model.as_ref().map(|model| {
                 let mut pass = Pass::default();

@@ -1,7 +1,6 @@
 //! Values outside their valid range: masked before anything sees them, and told of in an alert of their own.
 
-use super::alert::{Cause, ChannelEvidence, Kind, Severity, Transition};
-use super::portrait::OpenAlert;
+use super::alert::{Cause, ChannelEvidence, Kind, OpenAlert, Severity, Transition};
 use super::row::EventTime;
 use super::rules::ChannelRule;
 use serde::{Deserialize, Serialize};
@@ -89,9 +88,9 @@ impl Quality {
         self.open.is_some()
     }
 
-    /// The open alert, for people.
+    /// The open alert.
     #[must_use]
-    pub fn portrait(&self) -> Option<OpenAlert> {
+    pub fn open_alert(&self) -> Option<OpenAlert> {
         self.open.as_ref().map(|open| OpenAlert {
             kind: Kind::DataQuality,
             severity: Severity::Warning,
@@ -102,10 +101,11 @@ impl Quality {
         })
     }
 
-    /// Severity of the open alert, if the world knows of it.
-    #[must_use]
-    pub fn severity(&self) -> Option<Severity> {
-        self.open.as_ref().filter(|open| open.published).map(|_| Severity::Warning)
+    /// The world was not told of the open alert.
+    pub fn unsay(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.published = false;
+        }
     }
 }
 

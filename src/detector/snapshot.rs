@@ -1,6 +1,7 @@
 //! A detector as versioned bytes, and back. The body is postcard (floats as raw bits, lengths before contents); what is
 //! read back is believed only after every length and number was held against the settings.
 
+use super::alert::{Alert, Cause};
 use super::learn::EARLY;
 use super::settings::Pace;
 use super::{Detector, Early, Settings, Streams, schema};
@@ -69,13 +70,25 @@ pub fn encode(detector: &Detector, out: &mut Vec<u8>) {
 /// # Errors
 /// Bytes that no such detector can have written.
 pub fn decode(bytes: &[u8], settings: &Arc<Settings>) -> Result<Detector, SnapshotError> {
-    let (mut detector, rest) = postcard::take_from_bytes::<Detector>(bytes).map_err(|_| SnapshotError::Malformed)?;
-    if !rest.is_empty() {
-        return Err(SnapshotError::Malformed);
-    }
+    let mut detector = parse(bytes)?;
     detector.adopt(settings);
     detector.soundness().check()?;
     Ok(detector)
+}
+
+/// [`Detector::endings`] of a detector that [`encode`] wrote under whatever settings; it is of no other use under these.
+///
+/// # Errors
+/// Bytes that are no detector.
+pub fn endings(bytes: &[u8], cause: Cause, offset: i64) -> Result<Vec<Alert>, SnapshotError> {
+    Ok(parse(bytes)?.endings(cause, offset))
+}
+
+fn parse(bytes: &[u8]) -> Result<Detector, SnapshotError> {
+    match postcard::take_from_bytes::<Detector>(bytes) {
+        Ok((detector, [])) => Ok(detector),
+        Ok(_) | Err(_) => Err(SnapshotError::Malformed),
+    }
 }
 
 impl Detector {

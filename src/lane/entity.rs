@@ -1,15 +1,16 @@
-//! One entity of a lane: on probation until it has shown a few rows, then a detector; and both as a snapshot.
+//! One entity of a lane: on probation until it has shown a few rows, then a detector.
 
+mod body;
+
+use crate::detector::alert::Alert;
 use crate::detector::row::{EventTime, Row};
 use crate::detector::rules::{ChannelRule, Rules};
 use crate::detector::schema::{MAX_CHANNELS, Schema};
-use crate::detector::snapshot::{self, SnapshotError};
 use crate::detector::{self, Detector, Outcome, Scratch, Settings};
-use crate::lane::align::{Aligner, Kept};
+use crate::lane::align::Aligner;
 use crate::lane::rulebook::Rulebook;
 use crate::lane::tally::severity_index;
-use crate::wire::channels::{ChannelId, Channels, Lookup};
-use serde::{Deserialize, Serialize};
+use crate::wire::channels::{ChannelId, Channels};
 use std::sync::Arc;
 
 /// No slot: the schema does not have this channel.
@@ -35,10 +36,6 @@ pub struct KeptRow {
     offset: i64,
     values: Box<[(ChannelId, f32)]>,
 }
-
-/// The same by the names of its channels, for a snapshot.
-#[derive(Serialize, Deserialize)]
-struct NamedRow<'a>(EventTime, i64, #[serde(borrow)] Vec<(&'a str, f32)>);
 
 /// An entity in memory.
 #[derive(Clone, Debug)]
@@ -237,12 +234,21 @@ impl Entity {
         }
     }
 
+    /// [`Detector::succeed`]; on probation nothing is open.
+    #[must_use]
+    pub fn succeed(&mut self, endings: Vec<Alert>) -> Vec<Alert> {
+        match &mut self.state {
+            State::Trained(detector) => detector.succeed(endings),
+            State::Probation(_) => endings,
+        }
+    }
+
     /// What is counted of it.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let State::Trained(detector) = &self.state else { return Standing::default() };
         let mut open = [0; 3];
-        detector.open_alerts().for_each(|severity| open[severity_index(severity)] += 1);
+        detector.open_alerts().filter(|alert| alert.told).for_each(|alert| open[severity_index(alert.severity)] += 1);
         Standing { state: Some(detector.state()), open }
     }
 
@@ -270,81 +276,6 @@ impl Entity {
             }
         };
         PLACE + self.name.len() + self.aligner.n_bytes() + state
-    }
-
-    /// Appends the body of a snapshot.
-    pub fn encode(&self, channels: &Channels, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.accumulator.to_le_bytes());
-        let buffer = std::mem::take(out);
-        *out = postcard::to_extend(&self.aligner.keep(channels), buffer).expect("a growing buffer takes every state");
-        match &self.state {
-            State::Probation(rows) => {
-                out.push(0);
-                let named: Vec<NamedRow<'_>> = rows.iter().map(|row| row.named(channels)).collect();
-                let buffer = std::mem::take(out);
-                *out = postcard::to_extend(&named, buffer).expect("a growing buffer takes every state");
-            }
-            State::Trained(detector) => {
-                out.push(1);
-                out.extend_from_slice(&snapshot::FORMAT.to_le_bytes());
-                snapshot::encode(detector, out);
-            }
-        }
-    }
-
-    /// The entity as the body of a snapshot tells of it.
-    ///
-    /// # Errors
-    /// Bytes that no entity under these settings can have written.
-    pub fn decode(
-        name: &str,
-        as_of: i64,
-        body: &[u8],
-        settings: &Arc<Settings>,
-        rulebook: &Rulebook,
-        channels: &mut Channels,
-    ) -> Result<Self, SnapshotError> {
-        let (accumulator, rest) = body.split_first_chunk::<8>().ok_or(SnapshotError::Malformed)?;
-        let (kept, rest) = postcard::take_from_bytes::<Kept>(rest).map_err(|_| SnapshotError::Malformed)?;
-        let state = match rest.split_first() {
-            Some((0, rows)) => {
-                let rows: Vec<NamedRow<'_>> = postcard::from_bytes(rows).map_err(|_| SnapshotError::Malformed)?;
-                let sound =
-                    rows.len() <= 1024 && rows.iter().flat_map(|row| &row.2).all(|(_, value)| value.is_finite());
-                if !sound {
-                    return Err(SnapshotError::Unsound("probation"));
-                }
-                State::Probation(rows.into_iter().map(|row| KeptRow::of(row, channels)).collect())
-            }
-            Some((1, rest)) => {
-                let (format, body) = rest.split_first_chunk::<2>().ok_or(SnapshotError::Malformed)?;
-                if u16::from_le_bytes(*format) != snapshot::FORMAT {
-                    return Err(SnapshotError::Unsound("format"));
-                }
-                State::Trained(Box::new(snapshot::decode(body, settings)?))
-            }
-            Some(_) | None => return Err(SnapshotError::Malformed),
-        };
-        let aligner = Aligner::of(kept, channels).ok_or(SnapshotError::Unsound("waiting rows"))?;
-        let accumulator = u64::from_le_bytes(*accumulator);
-        let mut entity = Self { state, as_of, accumulator, aligner, ..Self::new(name) };
-        entity.set_rules(rulebook);
-        Ok(entity)
-    }
-}
-
-impl KeptRow {
-    fn named<'a>(&self, channels: &'a Channels) -> NamedRow<'a> {
-        NamedRow(self.at, self.offset, self.values.iter().map(|(id, value)| (channels.name(*id), *value)).collect())
-    }
-
-    /// Names that are no longer selected are dropped.
-    fn of(NamedRow(at, offset, named): NamedRow<'_>, channels: &mut Channels) -> Self {
-        let values = named.into_iter().filter_map(|(name, value)| match channels.intern(name) {
-            Lookup::Channel(id) => Some((id, value)),
-            Lookup::Ignored | Lookup::Full => None,
-        });
-        Self { at, offset, values: values.collect() }
     }
 }
 

@@ -6,6 +6,7 @@ mod census;
 mod class;
 mod cold;
 pub mod effects;
+mod ending;
 mod entities;
 pub mod entity;
 pub mod intake;
@@ -20,8 +21,10 @@ pub use census::Census;
 pub use cold::hash as name_hash;
 pub use entities::Memory;
 
+use crate::detector::alert::Alert;
 use crate::detector::probe::Probe;
 use crate::detector::row::EventTime;
+use crate::detector::schema::Channel;
 use crate::detector::{Outcome, Scratch, Settings as DetectorSettings};
 use crate::planted::is_planted;
 use crate::wire::alert_v1::{AlertV1, Source};
@@ -30,7 +33,6 @@ use crate::wire::dead_letter::{DeadLetter, Refused};
 use crate::wire::decoder::{Content, Decoded, Decoder, Message};
 use crate::wire::rejection::{Rejected, Rejection};
 use crate::wire::score_v1;
-use crate::wire::state_record::Key;
 use align::Late;
 use effects::{Effects, Stream};
 use entities::{Entities, Place};
@@ -161,7 +163,7 @@ impl Lane {
         };
         match self.decoder.decode(&message, &mut self.decoded) {
             Ok(content) => {
-                if self.entities.is_cold(&self.decoded.entity) {
+                if self.is_out_of_memory(&self.decoded.entity) {
                     return Handled::Cold(self.decoded.entity.clone());
                 }
                 match content {
@@ -250,42 +252,6 @@ impl Lane {
         }
     }
 
-    /// A tombstone: the entity is gone, once the rows that came before are judged.
-    fn end(&mut self, record: &Record<'_>, live: bool) {
-        if let Some(place) = self.entities.find(&self.decoded.entity)
-            && record.offset > self.entities.get(place).as_of
-        {
-            self.judge(place, record, live, Rows::Waiting);
-        }
-        if live {
-            let entity = std::mem::take(&mut self.decoded.entity);
-            self.forget(&entity);
-        } else {
-            self.entities.remove(&self.decoded.entity);
-        }
-        debug_assert!(record.payload.is_none());
-    }
-
-    /// The entity and all that was learned of it are gone: a tombstone in the input says so, or a person.
-    pub fn forget(&mut self, entity: &str) {
-        self.entities.remove(entity);
-        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity }.encode();
-        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
-    }
-
-    /// Puts a state that was learned elsewhere in an entity's place: it counts as of all records so far, and goes on with the
-    /// next one. To be called between two records of a lane that is restored; the next cut tells the world.
-    ///
-    /// # Errors
-    /// The state is of no use under these settings; nothing is changed.
-    pub fn import(&mut self, entity: &str, value: &[u8]) -> Result<(), recovery::Unusable> {
-        let mut imported = self.read_snapshot(entity, value)?;
-        imported.as_of = self.next_offset - 1;
-        imported.first_dirty = Some(self.next_offset);
-        self.entities.insert(imported, self.next_offset - 1);
-        Ok(())
-    }
-
     fn reject(&mut self, record: &Record<'_>, rejected: &Rejected) {
         self.pending.tally.reject(rejected.rejection);
         let refused = Refused {
@@ -337,6 +303,12 @@ impl Lane {
         let handled = self.handle(record);
         std::mem::swap(&mut self.scratch.probe, probe);
         handled
+    }
+
+    /// Did this entity leave memory? Then [`Self::revive`] brings it back.
+    #[must_use]
+    pub fn is_out_of_memory(&self, entity: &str) -> bool {
+        self.entities.is_cold(entity)
     }
 
     /// Is it still being restored? Then nobody cuts it.
@@ -410,17 +382,22 @@ fn publish(
     }
     for alert in &outcome.alerts {
         let entity::State::Trained(detector) = &entity.state else { continue };
-        let source = Source { topic: &id.topic, partition: id.partition };
-        let mut told = AlertV1::of(&settings.name, &entity.name, detector, &source, alert);
-        let headers = told.headers();
-        let headers: Vec<(&'static str, &[u8])> =
-            headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        effects.push(Stream::Alerts, None, entity.name.as_bytes(), &headers, |out| {
-            told.write_within(settings.max_alert, out);
-            true
-        });
+        tell(effects, settings, id, &entity.name, detector.schema().channels(), alert);
         effects.alert_times.extend(record.timestamp_ms);
     }
+}
+
+fn tell(effects: &mut Effects, settings: &Settings, id: &PartitionId, entity: &str, schema: &[Channel], alert: &Alert) {
+    effects.tally.tell(alert);
+    let source =
+        Source { detector: &settings.name, settings: &settings.detector, topic: &id.topic, partition: id.partition };
+    let mut told = AlertV1::of(&source, entity, schema, alert);
+    let headers = told.headers();
+    let headers: Vec<(&'static str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    effects.push(Stream::Alerts, None, entity.as_bytes(), &headers, |out| {
+        told.write_within(settings.max_alert, out);
+        true
+    });
 }
 
 #[cfg(test)]

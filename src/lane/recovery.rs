@@ -2,8 +2,11 @@
 //! effect is in none of them. The input log is the write-ahead log.
 
 use super::Lane;
+use super::entity::Entity;
+use crate::detector::alert::{Alert, Cause};
 use crate::detector::snapshot::SnapshotError;
-use crate::wire::state_record::{Key, OffsetMetadata, Unreadable};
+use crate::wire::state_record::{Envelope, Key, OffsetMetadata, Unreadable};
+use std::collections::BTreeMap;
 
 /// Records that are read again at most when snapshots are missing: so many are a matter of seconds, and a lane without its state
 /// learns from them what would take it hours.
@@ -63,6 +66,8 @@ impl Report {
 pub struct Recovery {
     report: Report,
     committed: Option<OffsetMetadata>,
+    /// Entities whose newest snapshot was made under other settings, with the ends of the alerts that are open in it.
+    replaced: BTreeMap<String, Vec<Alert>>,
 }
 
 impl Lane {
@@ -71,6 +76,9 @@ impl Lane {
         let Ok(Key::Snapshot { topic, partition, entity }) = Key::decode(key) else { return };
         if topic != &*self.id.topic || partition != self.id.partition {
             return;
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.replaced.remove(entity);
         }
         let Some(value) = value else {
             self.entities.remove(entity);
@@ -86,13 +94,28 @@ impl Lane {
                 self.count(|report| report.restored += 1);
                 self.make_room();
             }
-            Err(why) => self.count(|report| match why {
-                Unusable::Unreadable(Unreadable::ForeignVersion { .. }) | Unusable::Unsound("format") => {
-                    report.foreign_version += 1
+            Err(why) => {
+                if why == Unusable::OtherShape {
+                    self.keep_open_alerts(entity, value);
                 }
-                Unusable::OtherShape => report.other_shape += 1,
-                Unusable::Unreadable(_) | Unusable::Unsound(_) => report.corrupt += 1,
-            }),
+                self.count(|report| match why {
+                    Unusable::Unreadable(Unreadable::ForeignVersion { .. }) | Unusable::Unsound("format") => {
+                        report.foreign_version += 1
+                    }
+                    Unusable::OtherShape => report.other_shape += 1,
+                    Unusable::Unreadable(_) | Unusable::Unsound(_) => report.corrupt += 1,
+                })
+            }
+        }
+    }
+
+    /// What was learned under other settings is of no use but for one thing: which alerts the world knows to be open.
+    fn keep_open_alerts(&mut self, entity: &str, value: &[u8]) {
+        let Ok(envelope) = Envelope::decode(value) else { return };
+        if let (Ok(endings), Some(recovery)) =
+            (Entity::endings(envelope.body, Cause::Replaced, self.live_from - 1), &mut self.recovery)
+        {
+            recovery.replaced.insert(entity.to_owned(), endings);
         }
     }
 
@@ -116,7 +139,7 @@ impl Lane {
 
     /// The input was read again up to `live_from`.
     pub fn finish_recovery(&mut self) -> Report {
-        let Some(Recovery { report, committed }) = self.recovery.take() else { return Report::default() };
+        let Some(Recovery { report, committed, replaced }) = self.recovery.take() else { return Report::default() };
         let sum = self.entities.accumulator();
         let differs = committed.is_some_and(|committed| committed.accumulator != sum);
         self.next_offset = self.live_from;
@@ -125,6 +148,9 @@ impl Lane {
         let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
         // A model of another shape gives other scores.
         let diverged = differs && !lead && report.other_shape == 0;
+        for (entity, endings) in replaced {
+            self.replace(&entity, endings);
+        }
         Report { entities: self.entities.n_entities() as u64, diverged, lost, ..report }
     }
 }

@@ -1,6 +1,6 @@
 //! What there is to count of some records: plain sums, published per batch, so that the core neither logs nor counts.
 
-use crate::detector::alert::{Severity, Transition};
+use crate::detector::alert::{Alert, Severity, Transition};
 use crate::detector::{Outcome, Suppressed};
 use crate::lane::intake::Counts;
 use crate::wire::rejection::Rejection;
@@ -75,7 +75,7 @@ pub const fn severity_index(severity: Severity) -> usize {
 }
 
 impl Tally {
-    /// Counts what a row came to.
+    /// Counts what a row came to, but for its alerts.
     pub fn add(&mut self, outcome: &Outcome) {
         self.rows += 1;
         if outcome.score > 0.0 {
@@ -87,18 +87,20 @@ impl Tally {
             self.model_loss += f64::from(outcome.model_loss);
             self.active_units += u64::from(outcome.active_units);
         }
-        for alert in &outcome.alerts {
-            let severity = severity_index(alert.severity);
-            match alert.transition {
-                Transition::Opened => self.opened[severity] += 1,
-                Transition::Closed => self.closed[severity] += 1,
-                Transition::Updated => {}
-            }
-        }
         if let Some(reason) = outcome.suppressed
             && let Some(index) = SUPPRESSED.iter().position(|(suppressed, _)| *suppressed == reason)
         {
             self.suppressed[index] += 1;
+        }
+    }
+
+    /// Counts a transition.
+    pub fn tell(&mut self, alert: &Alert) {
+        let severity = severity_index(alert.severity);
+        match alert.transition {
+            Transition::Opened => self.opened[severity] += 1,
+            Transition::Closed => self.closed[severity] += 1,
+            Transition::Updated => {}
         }
     }
 

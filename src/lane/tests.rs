@@ -3,12 +3,13 @@
 use super::*;
 use crate::config::Config;
 use crate::detector::threshold;
-use crate::wire::state_record::{Envelope, Kind, OffsetMetadata};
+use crate::wire::state_record::{Envelope, Key, Kind, OffsetMetadata};
 use proptest::prelude::*;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::collections::BTreeMap;
 
+mod ending;
 mod order;
 
 type Outputs = Vec<(Stream, Vec<u8>, Option<Vec<u8>>)>;
@@ -501,9 +502,9 @@ fn a_flood_of_new_keys_evicts_no_detector() {
     assert!(tally.probation_evictions > 1_000, "{tally:?}");
 }
 
-/// What the world was told of one entity.
-fn of_entity(outputs: &Outputs, entity: &str) -> Vec<Vec<u8>> {
-    let told = outputs.iter().filter(|(_, key, _)| key == entity.as_bytes());
+/// The scores of one entity.
+fn scores_of(outputs: &Outputs, entity: &str) -> Vec<Vec<u8>> {
+    let told = outputs.iter().filter(|(stream, key, _)| *stream == Stream::Scores && key == entity.as_bytes());
     told.map(|(_, _, value)| value.clone().unwrap_or_default()).collect()
 }
 
@@ -542,8 +543,8 @@ fn an_imported_state_goes_on_as_where_it_came_from_and_every_recovery_agrees() {
         origin.outputs.clear();
         origin.handle(&theirs, next..1_000);
         origin.cut(0, false);
-        let told = of_entity(&live.outputs, "pump-1");
-        assert!(told.len() > 80 && told == of_entity(&origin.outputs, "pump-1"), "cap {cap}, {} told", told.len());
+        let told = scores_of(&live.outputs, "pump-1");
+        assert!(told.len() > 80 && told == scores_of(&origin.outputs, "pump-1"), "cap {cap}, {} told", told.len());
     }
 }
 
@@ -577,7 +578,7 @@ fn an_entity_that_was_reset_starts_anew_and_the_next_recovery_agrees() {
         next.outputs.clear();
         next.handle(&inputs, 650..690);
         next.cut(0, true);
-        let first = String::from_utf8(of_entity(&next.outputs, "pump-2").remove(0)).unwrap();
+        let first = String::from_utf8(scores_of(&next.outputs, "pump-2").remove(0)).unwrap();
         assert!(first.contains("warming"), "{first}");
     }
 }

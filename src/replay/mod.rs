@@ -95,12 +95,12 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
     let align = config.align();
     let (mut scratch, mut values, mut measurements) = (Scratch::default(), Vec::new(), Vec::new());
     let (mut told, mut alerts) = (Told::new(table, align), Vec::new());
+    let source = Source { detector: &config.name, settings: &settings, topic: request.topic, partition: 0 };
     let mut tell = |told: &mut Told<'_>, entity: &Entity, outcome: Outcome| {
         if let State::Trained(detector) = &entity.state {
             for alert in &outcome.alerts {
                 let mut json = Vec::new();
-                let source = Source { topic: request.topic, partition: 0 };
-                AlertV1::of(&config.name, request.entity, detector, &source, alert).write(&mut json);
+                AlertV1::of(&source, request.entity, detector.schema().channels(), alert).write(&mut json);
                 alerts.push((outcome.offset as usize, String::from_utf8_lossy(&json).into_owned()));
             }
         }

@@ -2,9 +2,10 @@
 //! the log: a replay of the same rows tells the same ids.
 
 use super::{summary, timestamp, words};
-use crate::detector::Detector;
+use crate::detector::Settings;
 use crate::detector::alert::{Alert, ChannelEvidence, Kind};
 use crate::detector::row::EventTime;
+use crate::detector::schema::Channel;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -12,12 +13,16 @@ use std::fmt::Write as _;
 /// The JSON Schema of an alert.
 pub const SCHEMA: &str = include_str!("../../schemas/alert.schema.json");
 
-/// Where the record of a transition came from.
+/// What is the same for all alerts of a partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// Topic.
+    /// `alert.name` of the configuration.
+    pub detector: &'a str,
+    /// Settings of the detectors.
+    pub settings: &'a Settings,
+    /// Topic that their rows come from.
     pub topic: &'a str,
-    /// Partition.
+    /// Its partition.
     pub partition: i32,
 }
 
@@ -75,15 +80,9 @@ struct ModelV1 {
 }
 
 impl<'a> AlertV1<'a> {
-    /// What strangers are told of a transition of `entity`'s alert. `detector_name` is `alert.name` of the configuration.
+    /// What strangers are told of a transition of `entity`'s alert; `schema`: the channels that its evidence speaks of.
     #[must_use]
-    pub fn of(
-        detector_name: &'a str,
-        entity: &'a str,
-        detector: &'a Detector,
-        source: &Source<'a>,
-        alert: &Alert,
-    ) -> Self {
+    pub fn of(source: &Source<'a>, entity: &'a str, schema: &'a [Channel], alert: &Alert) -> Self {
         let Alert {
             kind,
             transition,
@@ -102,8 +101,7 @@ impl<'a> AlertV1<'a> {
             offset,
             generation,
         } = alert;
-        let schema = detector.schema().channels();
-        let alert_id = alert_id(detector_name, source.topic, entity, *onset, *kind);
+        let alert_id = alert_id(source.detector, source.topic, entity, *onset, *kind);
         let event_id = hash(&[
             alert_id.as_bytes(),
             words::transition(*transition).as_bytes(),
@@ -114,7 +112,7 @@ impl<'a> AlertV1<'a> {
             version: 1,
             alert_id,
             event_id,
-            detector: detector_name,
+            detector: source.detector,
             transition: words::transition(*transition),
             cause: words::cause(*cause),
             kind: words::kind(*kind),
@@ -147,7 +145,7 @@ impl<'a> AlertV1<'a> {
                 .collect(),
             channels_omitted: 0,
             source: SourceV1 { topic: source.topic, partition: source.partition, offset: *offset },
-            model: ModelV1 { kind: words::model(detector.settings()), generation: *generation },
+            model: ModelV1 { kind: words::model(source.settings), generation: *generation },
             summary: summary::of(entity, schema, alert),
         }
     }

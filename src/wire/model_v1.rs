@@ -3,7 +3,8 @@
 
 use super::state_record::Envelope;
 use super::{timestamp, words};
-use crate::detector::portrait::{ChannelPortrait, ModelPortrait, OpenAlert, Portrait};
+use crate::detector::alert::OpenAlert;
+use crate::detector::portrait::{ChannelPortrait, ModelPortrait, Portrait};
 use crate::detector::{Detector, Settings};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};

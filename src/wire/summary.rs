@@ -25,6 +25,10 @@ pub(super) fn of(entity: &str, schema: &[Channel], alert: &Alert) -> String {
         }
         (Kind::Anomaly, Cause::NewNormal) => format!("{entity}: the new level is normal now, after {}", rows(alert)),
         (Kind::Anomaly, Cause::Cleared) => format!("{entity}: the anomaly is over after {}", rows(alert)),
+        (_, Cause::Ended) => return format!("{entity}: the alert ends after {} with the entity itself", rows(alert)),
+        (_, Cause::Replaced) => {
+            return format!("{entity}: the alert ends after {}, for what was learned was replaced", rows(alert));
+        }
         (Kind::DataQuality, Cause::BackInRange | Cause::Cleared | Cause::NewNormal) => {
             return format!("{entity}: every value is back in its valid range after {}", rows(alert));
         }

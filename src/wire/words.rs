@@ -46,6 +46,8 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::NewNormal => "new_normal",
         Cause::OutOfRange => "out_of_range",
         Cause::BackInRange => "back_in_range",
+        Cause::Ended => "ended",
+        Cause::Replaced => "replaced",
     }
 }
 

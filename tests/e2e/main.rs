@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod demo_series;
 mod disk;
+mod ending;
 mod endtxn;
 #[cfg(feature = "failpoints")]
 mod failpoints;

@@ -48,6 +48,9 @@ fn whatever_happens_readers_see_the_undisturbed_run() {
     };
     let n_alerts = expected.0.iter().filter(|(stream, ..)| *stream == Stream::Alerts).count();
     assert!(n_alerts > 4, "{n_alerts} alerts in {} outputs", expected.0.len());
+    let ends =
+        expected.0.iter().filter(|(stream, _, value)| *stream == Stream::Alerts && has(value, r#""cause":"ended""#));
+    assert!(ends.count() > 0, "no alert ends with its entity");
     assert!(expected.1.len() >= 4, "{} states", expected.1.len());
     let seeds = match std::env::var("OFFKEY_SIM_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
         Some(seed) => seed..seed + 1,
@@ -94,6 +97,10 @@ fn whatever_happens_readers_see_the_undisturbed_run() {
         "WriteBarriers",
     ];
     assert!(!is_whole || all.iter().all(|command| told.contains(*command)), "some commands never came: {told:?}");
+}
+
+fn has(value: &Option<Vec<u8>>, text: &str) -> bool {
+    value.as_deref().is_some_and(|value| String::from_utf8_lossy(value).contains(text))
 }
 
 /// Each planted bug turns the simulation red, or it is worth nothing.

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     if let Some(manifest) = &manifest {
         check_weights(&config, &args.source, manifest, &seen)?;
     }
-    let changed = maintenance::change(&config, &id, waiting(&config), |lane| {
+    let changed = maintenance::change(&config, &id, &entity, waiting(&config), |lane| {
         lane.import(&entity, &value).map_err(|why| format!("{why:?}"))
     });
     let done = told(changed, &config, "Stop every instance of the group and import again.")?;

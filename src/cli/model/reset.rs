@@ -15,7 +15,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let config = args.entity.config.load()?;
     let entity = &args.entity.entity;
     let (id, _) = find(&args.entity, &config)?;
-    let changed = maintenance::change(&config, &id, waiting(&config), |lane| {
+    let changed = maintenance::change(&config, &id, entity, waiting(&config), |lane| {
         lane.forget(entity);
         Ok(())
     });

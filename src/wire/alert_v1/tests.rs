@@ -1,21 +1,17 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::detector::Settings;
 use crate::detector::alert::{Cause, Severity, Transition};
-use crate::detector::schema::{Channel, Schema};
 use expect_test::{Expect, expect};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-fn detector() -> Detector {
+fn channels() -> Vec<Channel> {
     let channel = |name: &str, unit: Option<&str>| Channel {
         name: name.to_owned(),
         unit: unit.map(str::to_owned),
         resolution: 0.0,
     };
-    let schema = Schema::new(vec![channel("temp", Some("°C")), channel("vibration", None)]);
-    Detector::new(schema, Arc::new(Settings::default()))
+    vec![channel("temp", Some("°C")), channel("vibration", None)]
 }
 
 fn alert() -> Alert {
@@ -41,11 +37,13 @@ fn alert() -> Alert {
     }
 }
 
-const SOURCE: Source<'_> = Source { topic: "telemetry", partition: 3 };
+fn source(settings: &Settings) -> Source<'_> {
+    Source { detector: "offkey", settings, topic: "telemetry", partition: 3 }
+}
 
 fn json(alert: &Alert) -> Value {
     let mut out = Vec::new();
-    AlertV1::of("offkey", "pump-1", &detector(), &SOURCE, alert).write(&mut out);
+    AlertV1::of(&source(&Settings::default()), "pump-1", &channels(), alert).write(&mut out);
     serde_json::from_slice(&out).unwrap()
 }
 
@@ -56,15 +54,15 @@ fn check_summary(alert: &Alert, expected: Expect) {
 #[test]
 fn an_alert_is_these_bytes() {
     let mut out = Vec::new();
-    AlertV1::of("offkey", "pump-1", &detector(), &SOURCE, &alert()).write(&mut out);
+    AlertV1::of(&source(&Settings::default()), "pump-1", &channels(), &alert()).write(&mut out);
     expect![[r#"{"version":1,"alert_id":"07ced1ee042081ce6fbfdeefe644f6a9","event_id":"749d713f93cd4a6011bd781d62ad2f94","detector":"offkey","transition":"opened","cause":"threshold","kind":"anomaly","entity":"pump-1","severity":"warning","onset":"2020-09-13T12:26:40.000000Z","at":"2020-09-13T12:27:40.000000Z","score":3.25,"row_score":1.5,"rarity":4.4,"threshold":2.2,"score_ratio":2.0,"peak_ratio":2.0,"rows":1,"channels":[{"name":"vibration","share":0.9,"observed":9.345,"expected":4.1,"low":3.9,"high":4.4,"unit":null},{"name":"temp","share":0.1,"observed":null,"expected":4.1,"low":3.9,"high":4.4,"unit":"°C"}],"source":{"topic":"telemetry","partition":3,"offset":42},"model":{"kind":"sparse","generation":1},"summary":"pump-1: marked anomaly: vibration 9.35 (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"}"#]].assert_eq(&String::from_utf8(out).unwrap());
 }
 
 #[test]
 fn headers_are_those_of_a_cloud_event() {
-    let detector = detector();
-    let alert = alert();
-    let event = AlertV1::of("off key/ü", "pump-1", &detector, &SOURCE, &alert);
+    let (settings, channels) = (Settings::default(), channels());
+    let source = Source { detector: "off key/ü", ..source(&settings) };
+    let event = AlertV1::of(&source, "pump-1", &channels, &alert());
     let headers: Vec<_> = event.headers().into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let headers = headers.join("\n").replace(event.event_id(), "EVENT_ID");
     expect![[r#"
@@ -103,7 +101,7 @@ fn every_alert_is_what_its_schema_says() {
     assert!(!schema.is_valid(&less));
 }
 
-const CAUSES: [Cause; 8] = [
+const CAUSES: [Cause; 10] = [
     Cause::Threshold,
     Cause::BreakThrough,
     Cause::Escalation,
@@ -112,6 +110,8 @@ const CAUSES: [Cause; 8] = [
     Cause::NewNormal,
     Cause::OutOfRange,
     Cause::BackInRange,
+    Cause::Ended,
+    Cause::Replaced,
 ];
 
 #[test]
@@ -188,18 +188,28 @@ fn a_summary_is_for_a_person() {
     let broken = Alert { kind: Kind::DataQuality, cause: Cause::OutOfRange, ..alert() };
     check_summary(&broken, expect!["pump-1: outside the valid range: vibration 9.35 (valid: 3.9 to 4.4)"]);
     check_summary(
-        &Alert { kind: Kind::DataQuality, cause: Cause::BackInRange, ..closed },
+        &Alert { kind: Kind::DataQuality, cause: Cause::BackInRange, ..closed.clone() },
         expect!["pump-1: every value is back in its valid range after 60 rows"],
     );
+    for kind in [Kind::Anomaly, Kind::DataQuality] {
+        let ended = Alert { kind, score_ratio: f32::NAN, channels: Vec::new(), ..closed.clone() };
+        check_summary(
+            &Alert { cause: Cause::Ended, ..ended.clone() },
+            expect!["pump-1: the alert ends after 60 rows with the entity itself"],
+        );
+        check_summary(
+            &Alert { cause: Cause::Replaced, ..ended },
+            expect!["pump-1: the alert ends after 60 rows, for what was learned was replaced"],
+        );
+    }
 }
 
 #[test]
 fn an_alert_that_is_too_large_leaves_its_least_channels_out_and_says_how_many() {
-    let (detector, alert) = (detector(), alert());
-    let source = Source { topic: "telemetry", partition: 0 };
+    let (settings, channels, alert) = (Settings::default(), channels(), alert());
     let of = |max_bytes| {
         let mut json = b"before".to_vec();
-        AlertV1::of("offkey", "pump-1", &detector, &source, &alert).write_within(max_bytes, &mut json);
+        AlertV1::of(&source(&settings), "pump-1", &channels, &alert).write_within(max_bytes, &mut json);
         serde_json::from_slice::<Value>(&json[6..]).unwrap()
     };
     let whole = of(1 << 20);

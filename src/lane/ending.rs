@@ -1,0 +1,93 @@
+//! How what was learned of an entity ends: by a tombstone, by a person, or by a state that takes its place. The alerts that the
+//! world knows to be open end with it.
+
+use super::effects::Stream;
+use super::entity::State;
+use super::record::Record;
+use super::{Lane, Rows, recovery, tell};
+use crate::detector::alert::{Alert, Cause};
+use crate::wire::state_record::Key;
+
+impl Lane {
+    /// A tombstone: the entity is gone, once the rows that came before are judged.
+    pub(super) fn end(&mut self, record: &Record<'_>, live: bool) {
+        debug_assert!(record.payload.is_none());
+        let entity = std::mem::take(&mut self.decoded.entity);
+        if let Some(place) = self.entities.find(&entity)
+            && record.offset > self.entities.get(place).as_of
+        {
+            self.judge(place, record, live, Rows::Waiting);
+            if live {
+                self.tell_endings(&entity, &self.endings(&entity, Cause::Ended, record.offset));
+            }
+        }
+        self.entities.remove(&entity);
+        if live {
+            self.push_tombstone(&entity);
+        }
+        self.decoded.entity = entity;
+    }
+
+    /// A person wants the entity and all that was learned of it gone. To be called between two records of a lane that is restored,
+    /// as the next two; the entity is in memory, if there is one, and the next cut tells the world.
+    pub fn forget(&mut self, entity: &str) {
+        self.tell_endings(entity, &self.endings(entity, Cause::Ended, self.next_offset - 1));
+        self.entities.remove(entity);
+        self.push_tombstone(entity);
+    }
+
+    /// Puts a state that was learned elsewhere in an entity's place: it counts as of all records so far, and goes on with the
+    /// next one.
+    ///
+    /// # Errors
+    /// The state is of no use under these settings; nothing is changed.
+    pub fn import(&mut self, entity: &str, value: &[u8]) -> Result<(), recovery::Unusable> {
+        let mut imported = self.read_snapshot(entity, value)?;
+        imported.as_of = self.next_offset - 1;
+        imported.first_dirty = Some(self.next_offset);
+        let before = self.endings(entity, Cause::Replaced, self.next_offset - 1);
+        let ended = imported.succeed(before);
+        self.entities.insert(imported, self.next_offset - 1);
+        self.tell_endings(entity, &ended);
+        Ok(())
+    }
+
+    /// The entity had a snapshot that is of no use under these settings, with these alerts open, and has what was learned anew in its
+    /// place, if anything.
+    pub(super) fn replace(&mut self, entity: &str, endings: Vec<Alert>) {
+        let Some(place) = self.entities.find(entity) else {
+            // The snapshot has to go with what it told, or the next recovery would tell it again. One who was learned anew and left
+            // memory has written its own.
+            if !endings.is_empty() && !self.entities.is_cold(entity) {
+                self.push_tombstone(entity);
+            }
+            return self.tell_endings(entity, &endings);
+        };
+        let offset = self.next_offset;
+        let renewed = self.entities.get_mut(place);
+        let ended = renewed.succeed(endings);
+        renewed.first_dirty.get_or_insert(offset);
+        renewed.urgent = true;
+        self.entities.settle(place);
+        self.tell_endings(entity, &ended);
+    }
+
+    fn endings(&self, entity: &str, cause: Cause, offset: i64) -> Vec<Alert> {
+        let Some(place) = self.entities.find(entity) else { return Vec::new() };
+        match &self.entities.get(place).state {
+            State::Trained(detector) => detector.endings(cause, offset),
+            State::Probation(_) => Vec::new(),
+        }
+    }
+
+    fn tell_endings(&mut self, entity: &str, endings: &[Alert]) {
+        for alert in endings {
+            tell(&mut self.pending, &self.settings, &self.id, entity, &[], alert);
+        }
+    }
+
+    fn push_tombstone(&mut self, entity: &str) {
+        let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity }.encode();
+        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
+    }
+}
