@@ -10,6 +10,8 @@ mod command;
 mod doubt;
 mod failure;
 mod lanes;
+mod loss;
+mod phase;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -24,6 +26,7 @@ use crate::lane::rulebook::Rulebook;
 use crate::planted::is_planted;
 use doubt::Verdict;
 use lanes::Lanes;
+use phase::Phase;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,28 +49,6 @@ pub struct Settings {
     pub commit_interval: Duration,
     /// Partitions of the widest input topic when we started: a partition beyond it has no place for its state yet.
     pub n_partitions: i32,
-}
-
-/// What happens next.
-enum Phase {
-    /// Nothing is under way.
-    Idle,
-    /// The lanes are being cut.
-    Cutting,
-    /// Cut; our place in the group is noted before anything else happens.
-    Noting(Epoch),
-    /// Our place is noted, and what was lost before that is told.
-    Noted(Epoch),
-    /// The transaction is under way.
-    Committing(Epoch),
-    /// Whether it was committed is not known; the next look is at `until`.
-    InDoubt { epoch: Epoch, until: Duration },
-    /// A new producer looks at what was committed.
-    Looking(Epoch),
-    /// Barriers are being committed for lanes that wait.
-    WritingBarriers,
-    /// The end was told.
-    Ended,
 }
 
 /// How far the end is.
@@ -129,14 +110,7 @@ impl Protocol {
     /// The epoch that a [`Command::Commit`] commits.
     #[must_use]
     pub fn epoch(&self) -> Option<&Epoch> {
-        match &self.phase {
-            Phase::Noting(epoch)
-            | Phase::Noted(epoch)
-            | Phase::Committing(epoch)
-            | Phase::InDoubt { epoch, .. }
-            | Phase::Looking(epoch) => Some(epoch),
-            Phase::Idle | Phase::Cutting | Phase::WritingBarriers | Phase::Ended => None,
-        }
+        self.phase.epoch()
     }
 
     /// Partitions that are ours, and those of them that are live.
@@ -294,7 +268,7 @@ impl Protocol {
     }
 
     fn take_commit(&mut self, result: Result<bool, Failure>, now: Duration) {
-        let Some(epoch) = self.take_epoch(|phase| matches!(phase, Phase::Committing(_))) else { return };
+        let Some(epoch) = self.phase.take_epoch(|phase| matches!(phase, Phase::Committing(_))) else { return };
         match result {
             Ok(prompt) => {
                 if !prompt && !is_planted("no_strike_when_slow") {
@@ -307,7 +281,7 @@ impl Protocol {
     }
 
     fn take_found(&mut self, result: Result<Found, Failure>, now: Duration) {
-        let Some(mut epoch) = self.take_epoch(|phase| matches!(phase, Phase::Looking(_))) else { return };
+        let Some(mut epoch) = self.phase.take_epoch(|phase| matches!(phase, Phase::Looking(_))) else { return };
         match result.map(|found| doubt::judge(&epoch, &self.lanes, &found)) {
             Ok(Verdict::Committed) => self.durable(epoch, now),
             Ok(Verdict::NotCommitted { foreign }) => {
@@ -319,23 +293,6 @@ impl Protocol {
                 self.begin_again(foreign, now);
             }
             Err(failure) => self.doubt(epoch, &failure, now),
-        }
-    }
-
-    /// The epoch of the phase, if this is the one.
-    fn take_epoch(&mut self, is_expected: impl Fn(&Phase) -> bool) -> Option<Epoch> {
-        if !is_expected(&self.phase) {
-            return None;
-        }
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Committing(epoch) | Phase::Looking(epoch) => Some(epoch),
-            Phase::Noting(_)
-            | Phase::Noted(_)
-            | Phase::InDoubt { .. }
-            | Phase::Idle
-            | Phase::Cutting
-            | Phase::WritingBarriers
-            | Phase::Ended => None,
         }
     }
 
@@ -421,59 +378,6 @@ impl Protocol {
         if !is_planted("no_strike") {
             self.orders.push_back(Command::EndProducer);
         }
-    }
-
-    fn lose(&mut self, lanes: &[PartitionId]) {
-        self.drop_lanes(lanes);
-        self.revoked.retain(|lane| !lanes.contains(lane));
-        self.leaving.retain(|lane| !lanes.contains(lane));
-        // Nor is it given back any more: it may come again, and would be given back then.
-        for order in &mut self.orders {
-            if let Command::AckRevoke { lanes: acknowledged } = order {
-                acknowledged.retain(|lane| !lanes.contains(lane));
-            }
-        }
-        // A transaction that is under way is fenced by our place in the group, which is older than the loss.
-        if !is_planted("commit_lost_lane")
-            && let Phase::Noting(epoch)
-            | Phase::Noted(epoch)
-            | Phase::Committing(epoch)
-            | Phase::InDoubt { epoch, .. }
-            | Phase::Looking(epoch) = &mut self.phase
-        {
-            epoch.drop_lanes(lanes);
-        }
-    }
-
-    /// Snapshots that were committed are gone. A live lane has all of them in memory; one that is restored from them begins again,
-    /// with what is left. An epoch that may have been committed as it is stays so until that is known.
-    fn lose_state(&mut self, now: Duration) {
-        self.begin_again(self.lanes.recovering(), now);
-        let lanes = self.lanes.live();
-        if !lanes.is_empty() {
-            self.orders.push_back(Command::Rewrite { lanes });
-        }
-        // The last cut was made too early.
-        if self.stopping == Stopping::Last {
-            self.stopping = Stopping::Drained;
-        }
-        match &mut self.phase {
-            Phase::Noting(epoch) | Phase::Noted(epoch) => epoch.vouch_for_nothing(),
-            Phase::Committing(_) | Phase::InDoubt { .. } | Phase::Looking(_) => self.state_is_lost = true,
-            Phase::Idle | Phase::Cutting | Phase::WritingBarriers | Phase::Ended => {}
-        }
-    }
-
-    /// Drops what these lanes hold; they stay ours, and are restored from what was committed.
-    fn begin_again(&mut self, lanes: Vec<PartitionId>, at: Duration) {
-        let ours: Vec<PartitionId> = lanes.into_iter().filter(|lane| self.lanes.is_ours(lane)).collect();
-        if ours.is_empty() {
-            return;
-        }
-        self.drop_lanes(&ours);
-        self.orders.push_back(Command::Park { lanes: ours.clone() });
-        self.lanes.assign(ours);
-        self.recover_at = at;
     }
 
     fn drop_lanes(&mut self, lanes: &[PartitionId]) {
