@@ -58,6 +58,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let broker = Embedded::start(&topics).map_err(failed)?;
     let bootstrap = broker.bootstrap();
     let config = config(&bootstrap, args.listen)?;
+    // Before anything is promised of it; the daemon binds it for itself.
+    std::net::TcpListener::bind(args.listen).map_err(|error| run::cannot_listen("--listen", &error))?;
     crate::logging::start(&config.log);
     print(&format!(
         "offkey demo: {MACHINES} machines, a row is six minutes, a day passes in ten seconds\n  broker   {bootstrap} (in this process: kcat -b {bootstrap} -t offkey-alerts)\n  metrics  http://{}/metrics\nwarming up for {} s, then a fault every {} s\n",

@@ -44,8 +44,13 @@ pub(super) fn told(exit: std::io::Result<Exit>) -> Result<(), Failed> {
             Err(Failed::try_again(format!("another instance runs under the same name (`kafka.instance`): {why}")))
         }
         Ok(Exit::Fatal(why)) => Err(Failed::outside(why)),
-        Err(error) => Err(Failed::outside(format!("cannot listen on `http.listen`: {error}"))),
+        Err(error) => Err(cannot_listen("http.listen", &error)),
     }
+}
+
+/// The address of metrics and health is taken, or not ours; `what` was said to have it.
+pub(super) fn cannot_listen(what: &str, error: &std::io::Error) -> Failed {
+    Failed::outside(format!("cannot listen on `{what}`: {error}"))
 }
 
 /// SIGTERM or SIGINT drains; a second one ends at once, which is safe: what is not committed is read again.

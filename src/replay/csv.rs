@@ -70,6 +70,10 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("two columns are named `{}`", pair[0]));
     }
+    if let Some(column) = header.iter().position(|name| name.trim().is_empty()) {
+        // Such as the index that a data frame is written with: as a channel it would grow for ever.
+        return Err(format!("column {} has no name: name it, or leave it out", column + 1));
+    }
     let position = |name: &str| header.iter().position(|column| column == name);
     let time_at = position(time).ok_or_else(|| format!("there is no column `{time}` (--time-column)"))?;
     let label_at = position(label);
@@ -218,6 +222,12 @@ mod tests {
             let told = read_from(format!("{header}\n").as_bytes(), columns("t")).err().unwrap();
             assert!(told.contains("two columns are named"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_column_without_a_name_is_refused() {
+        let told = read_from(",t,x\n0,0,1\n".as_bytes(), columns("t")).err().unwrap();
+        assert!(told.contains("column 1 has no name"), "{told}");
     }
 
     #[test]

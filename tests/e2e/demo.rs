@@ -54,3 +54,13 @@ fn the_demo_ends_at_an_interrupt() {
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     assert!(told(running, 30).contains("faults injected 0"), "after {:?}", started.elapsed());
 }
+
+#[test]
+fn a_demo_whose_port_is_taken_promises_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_offkey")).args(["demo", "--listen", &address]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{told}");
+    assert!(told.contains("cannot listen on `--listen`"), "{told}");
+}
