@@ -45,6 +45,8 @@ pub struct Committer {
 pub struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The newest rules: those of the configuration, or what was reloaded since.
+    pub rules: Arc<Rulebook>,
     /// Limits found on the broker.
     pub found: crate::kafka::topics::Found,
     /// Counts client errors.
@@ -80,7 +82,7 @@ impl Committer {
         // Never the same after a restart.
         let first_number = (unix_millis(SystemTime::now()) as u64) << 20;
         Self {
-            protocol: Protocol::new(settings, Arc::new(config.rules.clone()), first_number),
+            protocol: Protocol::new(settings, Arc::clone(&parts.rules), first_number),
             settings: Arc::new(lane_settings(config, &parts.found)),
             topics,
             producer: None,

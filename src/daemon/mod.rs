@@ -48,6 +48,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use worker::Work;
 
@@ -97,6 +98,8 @@ pub struct Start {
 /// The address to listen on is taken.
 pub async fn run(start: Start) -> std::io::Result<Exit> {
     let Start { config, file, mut stop } = start;
+    // First of all: a SIGHUP that nobody waits for is the end of the process.
+    let hangup = signal(SignalKind::hangup())?;
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
@@ -108,7 +111,9 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let looked_at = Arc::clone(&status);
     let served = http::Served { metrics: Arc::clone(&metrics), checks: Box::new(move || looked_at.checks()) };
     let http = tokio::spawn(http::serve(listener, Arc::new(served), http::Limits::default(), http_ends));
-    let exit = run_again(&config, file, &status, &mut stop).await;
+    let (rules, changed_rules) = watch::channel(Arc::new(config.rules.clone()));
+    tokio::spawn(reload::watch(Arc::clone(&config), file, Arc::clone(&status), hangup, rules));
+    let exit = run_again(&config, &changed_rules, &status, &mut stop).await;
     // Last, so that the metrics tell of the steps before.
     let _ = end_http.send(true);
     let _ = tokio::time::timeout(CLOSE, http).await;
@@ -119,13 +124,13 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
 /// minute there is another.
 async fn run_again(
     config: &Arc<Config>,
-    file: Option<PathBuf>,
+    rules: &watch::Receiver<Arc<Rulebook>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> Exit {
     let mut fenced: Option<Instant> = None;
     loop {
-        match run_with(config, file.clone(), status, stop).await {
+        match run_with(config, rules.clone(), status, stop).await {
             End::Stopped => return Exit::Clean,
             End::StoppedInDoubt => {
                 tracing::warn!("the last epoch was not committed in time: its records are read again");
@@ -148,7 +153,7 @@ async fn run_again(
 
 async fn run_with(
     config: &Arc<Config>,
-    file: Option<PathBuf>,
+    mut rules: watch::Receiver<Arc<Rulebook>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
@@ -211,6 +216,7 @@ async fn run_with(
     let state_log = Arc::<StateLog>::default();
     let parts = committer::Parts {
         config: Arc::clone(config),
+        rules: Arc::clone(&rules.borrow_and_update()),
         found,
         count_error: Arc::clone(&count_error),
         status: Arc::clone(status),
@@ -238,7 +244,14 @@ async fn run_with(
         let end = Arc::clone(&observed);
         std::thread::spawn(move || observer::observe(&parts, &jumped, &end))
     };
-    let reload = tokio::spawn(reload::watch(Arc::clone(config), file, Arc::clone(status), events.clone()));
+    let reload = tokio::spawn({
+        let events = events.clone();
+        async move {
+            while rules.changed().await.is_ok() {
+                let _ = events.send(Event::Rules(Arc::clone(&rules.borrow_and_update())));
+            }
+        }
+    });
     // An epoch may take as long as its transaction, and then a new producer is started.
     let patience = config.kafka.transaction_timeout + RENEWAL;
     let mut stalled = false;

@@ -2,19 +2,24 @@
 
 use super::status::Status;
 use crate::config::{Config, Source, environment};
-use crate::epoch::Event;
+use crate::lane::rulebook::Rulebook;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
+use tokio::sync::watch::Sender;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Runs as long as the daemon.
-pub async fn watch(config: Arc<Config>, file: Option<PathBuf>, status: Arc<Status>, events: Sender<Event>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+/// Runs as long as the process: from before there is a Kafka, and when the daemon begins anew.
+pub async fn watch(
+    config: Arc<Config>,
+    file: Option<PathBuf>,
+    status: Arc<Status>,
+    mut hangup: Signal,
+    rules: Sender<Arc<Rulebook>>,
+) {
     let read = |file: &Option<PathBuf>| file.as_ref().and_then(|file| std::fs::read(file).ok());
     let mut content = read(&file);
     status.metrics.config_reload_ok.set(1);
@@ -34,7 +39,7 @@ pub async fn watch(config: Arc<Config>, file: Option<PathBuf>, status: Arc<Statu
         match loaded {
             Ok(rulebook) => {
                 tracing::info!("the config was read again: new rules from the next epoch on");
-                let _ = events.send(Event::Rules(Arc::new(rulebook)));
+                rules.send_replace(Arc::new(rulebook));
             }
             Err(errors) => tracing::error!(%errors, "the changed config is refused; the old one stays"),
         }

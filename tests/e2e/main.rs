@@ -30,6 +30,7 @@ mod proxy;
 mod readiness;
 mod recovery;
 mod refused;
+mod reload;
 mod reorder;
 mod resized;
 mod restart;
