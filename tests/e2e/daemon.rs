@@ -125,7 +125,6 @@ listen = "127.0.0.1:{http}"
             .arg(self.config(instance, http))
             .envs(environment.iter().copied())
             .envs(self.is_reference.then_some(("OFFKEY_PLANT", "")))
-            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -11,6 +11,8 @@ fn a_signal_before_it_is_ready_ends_it_cleanly() {
     let setup = Setup::new(&nobody, "early", "telemetry");
     let daemon = setup.start("a");
     crate::wait_for("its health", 60, || daemon.get("/healthz"));
+    let log = daemon.log();
+    assert!(log.contains("serving") && !log.contains('\u{1b}'), "colours in a file: {log}");
     daemon.stop();
 }
 
