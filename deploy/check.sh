@@ -10,7 +10,7 @@ fi
 say() { printf '== %s\n' "$*"; }
 
 say shell scripts
-"$tools/bin/shellcheck" deploy/check.sh tests/run.sh tests/kafka/*.sh .ci/run
+"$tools/bin/shellcheck" deploy/*.sh tests/run.sh tests/kafka/*.sh .ci/run
 
 say Dockerfile
 "$tools/bin/hadolint" deploy/Dockerfile
