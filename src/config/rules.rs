@@ -233,7 +233,7 @@ fn threshold(raw: &RawThreshold, at: &str, problems: &mut Problems) -> Option<th
         let Some(value) = value else { continue };
         let fine = value > low && value < high;
         let key = format!("{at}.{key}");
-        problems.require(fine, &key, format!("{value} is not between {low} and {high}"));
+        problems.require(fine, &key, format!("{value} is not above {low} and below {high}"));
         if !used.iter().any(|used| key.ends_with(used)) {
             let method = serde_json::json!(raw.method);
             problems.add(&key, format!("has no meaning for method {method}"), "take it out, or take another method");
