@@ -1,12 +1,11 @@
 //! Last of all everything learns; and the warm-up, at whose end everything is fitted.
 
-use super::episode::Phase;
 use super::figures::Figures;
 use super::model::Model;
 use super::row::EventTime;
 use super::rules::Rules;
 use super::warmup;
-use super::{Detector, Early, Outcome, Scratch};
+use super::{Detector, Early, Scratch};
 
 /// Rows before the level streams are learned by the rarity.
 const SKIP: u64 = 50;
@@ -15,7 +14,7 @@ pub(super) const EARLY: u64 = 512;
 
 impl Detector {
     /// Last, so that no row is judged by what has already seen it.
-    pub(super) fn learn(&mut self, figures: &Figures, outcome: &Outcome, rules: &Rules, scratch: &mut Scratch) {
+    pub(super) fn learn(&mut self, figures: &Figures, rules: &Rules, scratch: &mut Scratch) {
         let keep = &self.pace.rarity;
         let small = self.settings.is_small(self.schema.n_channels());
         if self.n_rows >= SKIP {
@@ -34,8 +33,7 @@ impl Detector {
                 self.streams.fast_or_window.learn(figures.window_stream, keep);
             }
         }
-        let quiet = outcome.score_ratio < 1.0 && !matches!(self.episode.phase(), Phase::Open(_));
-        if quiet && matches!(self.early, Early::Settled(_)) {
+        if matches!(self.early, Early::Settled(_)) {
             self.threshold.learn(figures.score, &rules.threshold);
         }
         if let Some(model) = &mut self.model {
@@ -60,7 +58,7 @@ impl Detector {
     }
 
     /// Gathers the first rows; at their end everything is fitted.
-    pub(super) fn warm_up(&mut self, at: EventTime, learns: bool, scratch: &Scratch) {
+    pub(super) fn warm_up(&mut self, at: EventTime, learns: bool, rules: &Rules, scratch: &Scratch) {
         let length = self.settings.warmup;
         let fit = match &mut self.warmup {
             Some(warmup) if learns => warmup.push(at, &scratch.values, length, self.settings.window_rows),
@@ -76,11 +74,11 @@ impl Detector {
             self.early = Early::Settled(units_of(rows, self.n_rows));
         }
         if fit {
-            self.fit();
+            self.fit(rules);
         }
     }
 
-    fn fit(&mut self) {
+    fn fit(&mut self, rules: &Rules) {
         let Some(warmup) = self.warmup.take() else { return };
         let schema = &self.schema;
         let fitted = warmup.fit(|c| schema.channels()[c].resolution, &self.settings, &mut self.rng);
@@ -97,6 +95,10 @@ impl Detector {
             if !small {
                 self.streams.fast_or_window.learn(model.window_stream(*error), &self.pace.rarity);
             }
+        }
+        // With few channels the score is another than the joint model's, and was learned all along.
+        if !small {
+            self.threshold.calibrate(fitted.tail.iter().map(|(score, _)| *score), &rules.threshold);
         }
         let logs = errors.map(|error| libm::log(f64::from(error) + 1e-3));
         let n = fitted.tail.len().max(1) as f64;

@@ -57,6 +57,9 @@ pub struct Streams {
 /// No centre, scale or baseline of `f32` values is larger than this; so no sum of them overflows.
 const REACH: f64 = 1e40;
 
+/// Scale of a channel that has stood still, as a share of its value: its first small move shall be no outlier.
+pub const STANDING: f64 = 0.01;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Centre {
     n: u64,
@@ -83,7 +86,10 @@ impl Centre {
         if self.n == 0 {
             self.mean = x;
         }
-        let scale = self.variance.sqrt() + 1e-3 * self.mean.abs() + 0.5 * resolution + 1e-9;
+        // Nobody knows yet how a channel moves that has stood still.
+        let stands = self.variance == 0.0 && self.n >= settings.settle && resolution == 0.0;
+        let share = if stands { STANDING } else { 1e-3 };
+        let scale = self.variance.sqrt() + share * self.mean.abs() + 0.5 * resolution + 1e-9;
         let deviation = x - self.mean;
         if !frozen || self.n == 0 {
             self.unit = scale;

@@ -207,10 +207,10 @@ impl Detector {
         self.decide(row, &figures, rules, muted, scratch, &mut outcome);
         scratch.tell(Moment::Judged);
         if learns {
-            self.learn(&figures, &outcome, rules, scratch);
+            self.learn(&figures, rules, scratch);
         }
         self.n_rows = self.n_rows.saturating_add(1);
-        self.warm_up(row.at, learns, scratch);
+        self.warm_up(row.at, learns, rules, scratch);
         scratch.tell(Moment::Learned);
         outcome.state = self.state();
         outcome.anomalous = self.has_open_alert();

@@ -306,19 +306,22 @@ fn a_fault_opens_one_alert_that_names_its_channel_first() {
 
 #[test]
 fn the_first_wiggle_of_a_still_sensor_is_no_alert_but_its_first_jump_is() {
-    let play_with = |wiggle: f32| {
-        let mut channels = schema(6).channels().to_vec();
-        channels[5].resolution = 0.5;
+    let play_with = |n: usize, resolution: f32, wiggle: f32| {
+        let mut channels = schema(n).channels().to_vec();
+        channels[n - 1].resolution = resolution;
         let settings = Arc::new(small_settings());
         let mut detector = Detector::new(Schema::new(channels), settings);
-        let mut rows = calm(9, 6, 900);
-        rows.iter_mut().for_each(|(_, values)| values[5] = 20.0);
-        rows[800].1[5] += wiggle;
+        let mut rows = calm(9, n, 900);
+        rows.iter_mut().for_each(|(_, values)| values[n - 1] = 20.0);
+        rows[800].1[n - 1] += wiggle;
         let outcomes = play(&mut detector, &rows, &Rules::default(), &mut Scratch::default());
         outcomes.iter().map(|outcome| outcome.alerts.len()).sum::<usize>()
     };
-    assert_eq!(play_with(0.5), 0);
-    assert!(play_with(50.0) > 0);
+    for n in [3, 6] {
+        assert_eq!(play_with(n, 0.5, 0.5), 0, "{n} channels, a step as declared");
+        assert_eq!(play_with(n, 0.0, 0.02), 0, "{n} channels, a thousandth of the value");
+        assert!(play_with(n, 0.5, 50.0) > 0 && play_with(n, 0.0, 50.0) > 0, "{n} channels, a jump");
+    }
 }
 
 #[test]

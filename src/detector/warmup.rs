@@ -6,6 +6,7 @@
 
 use super::Settings as DetectorSettings;
 use super::autoencoder::{Autoencoder, Pass};
+use super::level::STANDING;
 use super::row::EventTime;
 use super::scaler::Scaler;
 use super::snapshot::{Soundness, all_finite};
@@ -201,7 +202,8 @@ impl Warmup {
         let mut held = first_values(&recent, channels);
         fill_gaps(&mut recent, &mut held);
 
-        let scaler = fit_scaler(&parts, channels, &resolution);
+        let rows: Vec<f64> = parts.iter().flatten().map(|value| f64::from(*value)).collect();
+        let scaler = Scaler::fit(&rows, channels, &resolutions(&rows, channels, &resolution));
         let grain = (0..channels).map(|c| (f64::from(resolution(c)) / scaler.deviation(c)) as f32).collect();
         let scaled: Vec<Vec<f32>> = parts.iter().map(|part| scale(part, channels, &scaler, settings)).collect();
         let (training, tail) = scaled.split_at(scaled.len() - 1);
@@ -290,15 +292,23 @@ fn fill_gaps(rows: &mut [f32], held: &mut [f32]) {
     }
 }
 
-fn fit_scaler(parts: &[Vec<f32>], channels: usize, resolution: impl Fn(usize) -> f32) -> Scaler {
-    let rows: Vec<f64> = parts.iter().flatten().map(|value| f64::from(*value)).collect();
-    let resolution: Vec<f64> = (0..channels)
-        .map(|c| {
-            let largest = rows.iter().skip(c).step_by(channels).fold(0.0f64, |most, value| most.max(value.abs()));
-            f64::from(resolution(c)).max(1e-6 * largest)
-        })
-        .collect();
-    Scaler::fit(&rows, channels, &resolution)
+/// Share of a value that 32 bits may round away.
+const ROUNDING: f64 = 1e-6;
+
+/// Each channel's smallest step: the declared one, or what can be told of it.
+fn resolutions(rows: &[f64], channels: usize, declared: impl Fn(usize) -> f32) -> Vec<f64> {
+    let resolution = |c| {
+        let mut values = rows.iter().skip(c).step_by(channels);
+        let largest = values.clone().fold(0.0f64, |most, value| most.max(value.abs()));
+        let first = values.next().copied().unwrap_or(0.0);
+        let stood_still = values.all(|value| *value == first);
+        match f64::from(declared(c)) {
+            // The floor of a deviation is half a resolution.
+            0.0 if stood_still => 2.0 * STANDING * largest,
+            declared => declared.max(ROUNDING * largest),
+        }
+    };
+    (0..channels).map(resolution).collect()
 }
 
 fn scale(rows: &[f32], channels: usize, scaler: &Scaler, settings: &DetectorSettings) -> Vec<f32> {

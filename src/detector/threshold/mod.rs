@@ -156,7 +156,9 @@ impl Threshold {
         }
     }
 
-    /// Learns the score of a row that was not anomalous. Only the statistics that `settings` reads cost anything.
+    /// Learns the score of a row. Quantile and median learn all of them, or they were of the low ones alone and sank with every row
+    /// that they left out; the mean learns no more than its threshold of one; SPOT, as published, nothing of those above it. Only
+    /// the statistics that `settings` reads cost anything.
     pub fn learn(&mut self, score: f32, settings: &Settings) {
         match *settings {
             Settings::Rarity { .. } | Settings::Budget { .. } | Settings::Fixed { .. } => {}
@@ -167,8 +169,26 @@ impl Threshold {
                 }
                 self.scores.learn(score);
             }
-            Settings::MeanSd { .. } => self.moments.learn(score),
-            Settings::Spot { .. } => self.spot.learn(score),
+            Settings::MeanSd { k } => {
+                self.moments.learn(self.moments.above_mean(k).map_or(score, |threshold| score.min(threshold)))
+            }
+            Settings::Spot { q } => {
+                if self.spot.threshold(q).is_none_or(|threshold| score <= threshold) {
+                    self.spot.learn(score);
+                }
+            }
+        }
+    }
+
+    /// Learns the scores of the warm-up's held-out tail, so that there is a threshold for the first row behind it.
+    pub fn calibrate(&mut self, scores: impl Iterator<Item = f32> + Clone, settings: &Settings) {
+        scores.clone().for_each(|score| self.learn(score, settings));
+        // Deviations are from the median, which came too late for most of them.
+        if let (Settings::Mad { .. }, Some(median)) = (settings, self.scores.at(0.5))
+            && self.deviations.n < WARM
+        {
+            self.deviations = Quantiles::default();
+            scores.for_each(|score| self.deviations.learn((score - median).abs()));
         }
     }
 
