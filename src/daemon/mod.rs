@@ -24,11 +24,12 @@ pub mod status;
 mod timing;
 mod worker;
 
-use crate::config::{Config, Delivery};
+use crate::config::{self, Config, Delivery};
+use crate::detector::row::EventTime;
 use crate::epoch::{End, Event, Failure};
 use crate::http;
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
-use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets};
+use crate::kafka::consumer::{Backlog, Consumer, Event as PollEvent, Order, Outlets, unix_millis};
 use crate::kafka::failure::ErrorKind;
 use crate::kafka::state_log::StateLog;
 use crate::kafka::topics::{self, Found};
@@ -46,7 +47,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -100,7 +101,7 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let Start { config, file, mut stop } = start;
     // First of all: a SIGHUP that nobody waits for is the end of the process.
     let hangup = signal(SignalKind::hangup())?;
-    let config = Arc::new(config);
+    let config = Arc::new(beginning_now(config));
     let metrics = Arc::new(Metrics::new());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), &librdkafka]).set(1);
@@ -118,6 +119,14 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let _ = end_http.send(true);
     let _ = tokio::time::timeout(CLOSE, http).await;
     Ok(exit)
+}
+
+/// `latest` is the moment of our start: a partition that is added later is new as a whole.
+fn beginning_now(mut config: Config) -> Config {
+    if config.input.start == config::Start::Latest {
+        config.input.start = config::Start::At(EventTime::from_millis(unix_millis(SystemTime::now())));
+    }
+    config
 }
 
 /// A member that was silent for too long is fenced as if another had taken its name: it begins anew once. Twice within a

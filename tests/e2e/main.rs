@@ -20,6 +20,7 @@ mod faults;
 mod fleet;
 mod flood;
 mod group;
+mod latest;
 mod missing;
 mod model;
 #[cfg(feature = "planted-bugs")]

@@ -1,0 +1,71 @@
+//! `input.start = "latest"`: what came before the daemon is passed over, and nothing that came after it.
+
+use crate::broker::{create_topic, grow_topic, shared};
+use crate::daemon::{Daemon, Setup, unique};
+use crate::topic::Writer;
+use crate::wait_for;
+use std::collections::BTreeMap;
+
+const LATEST: [(&str, &str); 1] = [("OFFKEY__INPUT__START", "latest")];
+
+fn send(setup: &Setup, partition: i32, entity: &str, rows: i64) {
+    let writer = Writer::to(&setup.bootstrap, &setup.input);
+    for i in 0..rows {
+        let row = format!(r#"{{"ts": {}, "values": {{"a": {i}}}}}"#, 1_760_000_000 + i);
+        writer.send_to(partition, entity.as_bytes(), Some(row.as_bytes()));
+    }
+    writer.flush();
+}
+
+fn scored(setup: &Setup) -> BTreeMap<String, usize> {
+    let mut scored = BTreeMap::new();
+    for score in setup.values("scores") {
+        let score: serde_json::Value = serde_json::from_str(&score).unwrap();
+        *scored.entry(score["entity"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    scored
+}
+
+fn wait_for_lanes(daemon: &Daemon, n: f64) {
+    wait_for("live lanes", 120, || {
+        daemon.get("/metrics").and_then(|_| (daemon.metric("offkey_lanes{state=\"live\"}") == n).then_some(()))
+    });
+}
+
+#[test]
+fn what_comes_to_an_idle_partition_while_nobody_runs_is_read() {
+    let bootstrap = shared();
+    let input = unique("latest");
+    create_topic(bootstrap, &input, 2);
+    let setup = Setup::new(bootstrap, "latest", &input);
+    setup.create_outputs();
+    send(&setup, 0, "before", 9);
+    let daemon = setup.start_with("a", &LATEST);
+    wait_for_lanes(&daemon, 2.0);
+    send(&setup, 0, "busy", 5);
+    setup.wait_until_read();
+    daemon.stop();
+    send(&setup, 1, "idle", 7);
+    let daemon = setup.start_with("a", &LATEST);
+    setup.wait_until_read();
+    daemon.stop();
+    assert_eq!(scored(&setup), BTreeMap::from([("busy".to_owned(), 5), ("idle".to_owned(), 7)]));
+}
+
+#[test]
+fn a_partition_that_is_added_is_read_from_its_beginning() {
+    let bootstrap = shared();
+    let input = unique("latest-grown");
+    create_topic(bootstrap, &input, 1);
+    let mut setup = Setup::new(bootstrap, "latest-grown", &input);
+    setup.more = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"2000\"".to_owned();
+    setup.create_outputs();
+    let daemon = setup.start_with("a", &LATEST);
+    wait_for_lanes(&daemon, 1.0);
+    grow_topic(bootstrap, &input, 2);
+    send(&setup, 1, "new", 9);
+    wait_for_lanes(&daemon, 2.0);
+    setup.wait_until_read();
+    daemon.stop();
+    assert_eq!(scored(&setup), BTreeMap::from([("new".to_owned(), 9)]));
+}
