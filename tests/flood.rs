@@ -83,9 +83,11 @@ impl World {
         let part = self.lane.cut(self.clock, false);
         for output in part.effects.outputs() {
             match output.stream {
-                Stream::State => self.state += (output.key.len() + output.value.unwrap_or_default().len()) as u64,
+                Stream::State => {
+                    self.state += (output.key.unwrap_or_default().len() + output.value.unwrap_or_default().len()) as u64
+                }
                 // Offsets differ with a flood between; scores do not.
-                Stream::Scores if output.key.starts_with(b"pump") => {
+                Stream::Scores if output.key.is_some_and(|key| key.starts_with(b"pump")) => {
                     let value = std::str::from_utf8(output.value.unwrap()).unwrap();
                     self.scores.extend_from_slice(value.split(",\"source\"").next().unwrap().as_bytes());
                 }

@@ -271,7 +271,7 @@ impl Producer {
         let Some(topic) = self.topics.of(output.stream) else { return Ok(()) };
         let mut record =
             BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, usize::from(output.stream == Stream::State));
-        record.key = Some(output.key);
+        record.key = output.key;
         record.headers = output.headers().fold(None, |headers: Option<OwnedHeaders>, (key, value)| {
             Some(headers.unwrap_or_default().insert(Header { key, value: Some(value) }))
         });

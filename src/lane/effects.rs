@@ -25,8 +25,8 @@ pub struct Output<'a> {
     pub stream: Stream,
     /// Which partition; `None`: by key.
     pub partition: Option<i32>,
-    /// Key.
-    pub key: &'a [u8],
+    /// Key; `None`: it has none, which is not an empty one.
+    pub key: Option<&'a [u8]>,
     /// Value; `None`: a tombstone.
     pub value: Option<&'a [u8]>,
     headers: &'a [Header],
@@ -51,7 +51,7 @@ struct Header {
 struct Span {
     stream: Stream,
     partition: Option<i32>,
-    key: Range<usize>,
+    key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Range<usize>,
 }
@@ -76,11 +76,11 @@ impl Effects {
         &mut self,
         stream: Stream,
         partition: Option<i32>,
-        key: &[u8],
+        key: Option<&[u8]>,
         headers: &[(&'static str, &[u8])],
         value: impl FnOnce(&mut Vec<u8>) -> bool,
     ) {
-        let key = self.append(key);
+        let key = key.map(|key| self.append(key));
         let first = self.headers.len();
         for (name, value) in headers {
             let value = self.append(value);
@@ -96,7 +96,7 @@ impl Effects {
     pub fn push_barrier(&mut self, partition: i32, instance: &str, nonce: u64) {
         let body = Barrier { instance: instance.to_owned(), nonce }.encode();
         let envelope = Envelope { kind: Kind::Barrier, fingerprint: 0, as_of: -1, rows: 0, body: &body };
-        self.push(Stream::State, Some(partition), &Key::Barrier { partition }.encode(), &[], |out| {
+        self.push(Stream::State, Some(partition), Some(&Key::Barrier { partition }.encode()), &[], |out| {
             envelope.encode(out);
             true
         });
@@ -113,7 +113,7 @@ impl Effects {
         self.spans.iter().map(|span| Output {
             stream: span.stream,
             partition: span.partition,
-            key: &self.bytes[span.key.clone()],
+            key: span.key.clone().map(|key| &self.bytes[key]),
             value: span.value.clone().map(|value| &self.bytes[value]),
             headers: &self.headers[span.headers.clone()],
             bytes: &self.bytes,

@@ -88,6 +88,6 @@ impl Lane {
 
     fn push_tombstone(&mut self, entity: &str) {
         let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity }.encode();
-        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |_| false);
+        self.pending.push(Stream::State, Some(self.id.partition), Some(&key), &[], |_| false);
     }
 }

@@ -375,7 +375,7 @@ fn publish(
 ) {
     effects.tally.add(outcome);
     if settings.scores {
-        effects.push(Stream::Scores, None, entity.name.as_bytes(), &[], |out| {
+        effects.push(Stream::Scores, None, Some(entity.name.as_bytes()), &[], |out| {
             score_v1::write(out, &entity.name, outcome, &id.topic, id.partition);
             true
         });
@@ -394,7 +394,7 @@ fn tell(effects: &mut Effects, settings: &Settings, id: &PartitionId, entity: &s
     let mut told = AlertV1::of(&source, entity, schema, alert);
     let headers = told.headers();
     let headers: Vec<(&'static str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-    effects.push(Stream::Alerts, None, entity.as_bytes(), &headers, |out| {
+    effects.push(Stream::Alerts, None, Some(entity.as_bytes()), &headers, |out| {
         told.write_within(settings.max_alert, out);
         true
     });

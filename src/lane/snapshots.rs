@@ -107,7 +107,7 @@ impl Lane {
         let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: name }.encode();
         self.pending.tally.snapshots += 1;
         self.pending.tally.snapshot_bytes += value.len() as u64;
-        self.pending.push(Stream::State, Some(self.id.partition), &key, &[], |out| {
+        self.pending.push(Stream::State, Some(self.id.partition), Some(&key), &[], |out| {
             out.extend_from_slice(value);
             true
         });

@@ -129,7 +129,7 @@ impl World {
         self.clock += Duration::from_secs(seconds);
         let part = self.lane.cut(self.clock, all);
         for output in part.effects.outputs() {
-            let (key, value) = (output.key.to_vec(), output.value.map(<[u8]>::to_vec));
+            let (key, value) = (output.key.unwrap_or_default().to_vec(), output.value.map(<[u8]>::to_vec));
             match output.stream {
                 Stream::State => self.log.push((key, value)),
                 stream => self.outputs.push((stream, key, value)),

@@ -34,8 +34,8 @@ pub struct Refused<'a> {
 /// A dead letter, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct DeadLetter<'a> {
-    /// The record's key.
-    pub key: &'a [u8],
+    /// The record's key; `None`: it had none.
+    pub key: Option<&'a [u8]>,
     /// The record's value, cut if it has to be; `None`: it had none.
     pub value: Option<&'a [u8]>,
     headers: Vec<(&'static str, String)>,
@@ -66,8 +66,8 @@ impl<'a> DeadLetter<'a> {
             headers.push(("sha256", super::hex(&hash)));
             &payload[..room]
         });
-        let key = refused.key.unwrap_or_default();
-        Self { key: &key[..key.len().min(KEY_MAX)], value, headers }
+        let key = refused.key.map(|key| &key[..key.len().min(KEY_MAX)]);
+        Self { key, value, headers }
     }
 
     /// The headers in order.
@@ -111,7 +111,7 @@ mod tests {
     fn the_bytes_are_the_records_own() {
         let rejected = Rejection::MalformedJson.because("expected value");
         let letter = DeadLetter::of(&refused(b"\xff{"), &rejected, 1 << 20);
-        assert_eq!((letter.key, letter.value), (&b"k"[..], Some(&b"\xff{"[..])));
+        assert_eq!((letter.key, letter.value), (Some(&b"k"[..]), Some(&b"\xff{"[..])));
         assert_eq!(
             told(&letter),
             [
@@ -123,9 +123,11 @@ mod tests {
                 "timestamp=1970-01-01T00:00:00.001000Z"
             ]
         );
-        let tombstone = Refused { payload: None, key: None, timestamp: None, ..refused(b"") };
-        let letter = DeadLetter::of(&tombstone, &rejected, 1 << 20);
-        assert_eq!((letter.key, letter.value), (&b""[..], None));
+        for (key, payload) in [(None, None), (Some(&b""[..]), Some(&b""[..]))] {
+            let nothing = Refused { key, payload, timestamp: None, ..refused(b"") };
+            let letter = DeadLetter::of(&nothing, &rejected, 1 << 20);
+            assert_eq!((letter.key, letter.value), (key, payload));
+        }
     }
 
     #[test]
@@ -152,7 +154,7 @@ mod tests {
         let rejected = Rejection::TooLarge.because("é".repeat(1_000));
         let letter = DeadLetter::of(&refused(&payload), &rejected, 1 << 20);
         let headers = letter.headers();
-        let size = letter.key.len()
+        let size = letter.key.unwrap().len()
             + letter.value.unwrap().len()
             + headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum::<usize>()
             + 100;

@@ -28,7 +28,7 @@ impl Record {
             let values = values.map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect::<Option<_>>()?;
             Some((json["ts"].as_i64()?, values))
         };
-        let entity = String::from_utf8_lossy(&read.key).into_owned();
+        let entity = String::from_utf8_lossy(read.key.as_deref().unwrap_or_default()).into_owned();
         Self { place: (read.partition, read.offset), entity, row: row() }
     }
 }
@@ -126,7 +126,9 @@ fn check_offsets(setup: &Setup, input: &[Record], committed: &[i64]) {
 /// A snapshot is committed with the offset of its epoch: none is of a record that is not committed.
 fn check_snapshots(setup: &Setup, committed: &[Option<(i64, String)>]) {
     for read in topic::read_all(&setup.bootstrap, &setup.topic("state")) {
-        let Ok(Key::Snapshot { partition, entity, .. }) = Key::decode(&read.key) else { continue };
+        let Ok(Key::Snapshot { partition, entity, .. }) = Key::decode(read.key.as_deref().unwrap_or_default()) else {
+            continue;
+        };
         let Some(envelope) = read.value.as_deref().map(|value| Envelope::decode(value).unwrap()) else { continue };
         let Some((next, metadata)) = &committed[partition as usize] else {
             panic!("half an epoch: a snapshot of {entity}, and nothing committed of partition {partition}")

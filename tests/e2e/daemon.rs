@@ -161,7 +161,8 @@ listen = "127.0.0.1:{http}"
     /// The newest snapshot of every entity.
     pub fn snapshots(&self) -> std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         let all = topic::read_all(&self.bootstrap, &self.topic("state"));
-        all.into_iter().filter(|read| read.key.starts_with(b"e1/")).map(|read| (read.key, read.value)).collect()
+        let keyed = all.into_iter().filter_map(|read| Some((read.key?, read.value)));
+        keyed.filter(|(key, _)| key.starts_with(b"e1/")).collect()
     }
 }
 

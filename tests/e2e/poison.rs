@@ -74,6 +74,11 @@ fn poison_is_dead_lettered_and_good_rows_do_not_notice() {
         *told.entry(header("reason")).or_default() += 1;
         assert_eq!(header("topic"), dirty);
         assert!(!header("error").is_empty() && header("offset").parse::<i64>().is_ok() && header("partition") == "0");
+        match header("reason").as_str() {
+            "missing_entity" => assert_eq!(letter.key, None),
+            "invalid_entity" => assert_eq!(letter.key.as_deref(), Some(b"".as_slice())),
+            _ => assert_eq!(letter.key.as_deref(), Some(b"x".as_slice())),
+        }
         if header("reason") == "too_large" {
             assert_eq!((header("truncated").as_str(), header("size")), ("true", (5 << 20).to_string()));
             assert_eq!(header("sha256").len(), 64);

@@ -15,7 +15,7 @@ const CALL: Duration = Duration::from_secs(5);
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Read {
-    pub key: Vec<u8>,
+    pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: BTreeMap<String, Vec<u8>>,
     pub partition: i32,
@@ -26,7 +26,7 @@ impl Read {
     pub fn of(message: &BorrowedMessage<'_>) -> Self {
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {
-            key: message.key().unwrap_or_default().to_vec(),
+            key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
             partition: message.partition(),
@@ -160,7 +160,7 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Option<Vec<Option
 /// Every offset that a group has committed of a topic, in the order of the broker's own log: partition, offset.
 pub fn history(bootstrap: &str, group: &str, topic: &str) -> Vec<(i32, i64)> {
     let of = |read: &Read| {
-        let mut key = Bytes(&read.key);
+        let mut key = Bytes(read.key.as_deref()?);
         // Version 2 and others are records of the group itself.
         (key.short()? < 2 && key.text()? == group && key.text()? == topic).then_some(())?;
         let mut value = Bytes(read.value.as_deref()?);

@@ -109,7 +109,8 @@ struct Judge {
 impl Judge {
     fn look_at(&mut self, topic: &str, read: &Read) -> Result<(), String> {
         if topic == self.scores || topic == self.letters {
-            let entity = (topic == self.scores).then(|| String::from_utf8_lossy(&read.key).into_owned());
+            let entity = (topic == self.scores)
+                .then(|| String::from_utf8_lossy(read.key.as_deref().unwrap_or_default()).into_owned());
             return self.is_next(entity, source_of(read));
         }
         self.goes_on(&serde_json::from_slice(read.value.as_deref().unwrap_or_default()).unwrap())

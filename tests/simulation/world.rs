@@ -433,7 +433,7 @@ fn first_word(command: &Command) -> String {
 }
 
 fn owned(output: &offkey::lane::effects::Output<'_>) -> Output {
-    (output.stream, output.key.to_vec(), output.value.map(<[u8]>::to_vec))
+    (output.stream, output.key.unwrap_or_default().to_vec(), output.value.map(<[u8]>::to_vec))
 }
 
 fn offsets(protocol: &Protocol) -> Offsets {
