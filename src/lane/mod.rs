@@ -65,7 +65,7 @@ pub struct Settings {
     pub max_entities: usize,
     /// Bytes of an alert's JSON at most.
     pub max_alert: usize,
-    /// Bytes of a dead letter's value at most.
+    /// Bytes at most of a batch with one dead letter in it.
     pub max_dead_letter: usize,
     /// Bytes of a snapshot at most.
     pub max_snapshot: usize,

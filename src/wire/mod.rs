@@ -8,6 +8,7 @@ pub mod dead_letter;
 pub mod decoder;
 mod fields;
 pub mod format;
+mod frame;
 mod json;
 pub mod model_v1;
 pub mod path;

@@ -54,7 +54,12 @@ impl Writer {
     }
 
     pub fn send(&self, key: Option<&str>, value: Option<&[u8]>) {
-        let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(&self.topic);
+        self.send_bytes(key.map(str::as_bytes), value);
+    }
+
+    /// The same with a key that is no text.
+    pub fn send_bytes(&self, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
         record.key = key;
         record.payload = value;
         loop {
