@@ -87,6 +87,12 @@ impl Fast {
         told
     }
 
+    /// Back to what was learned `before`; the rows that came since stay seen, or the next one would follow on one from long ago.
+    pub fn unlearn(&mut self, before: Self) {
+        let rows = std::mem::take(&mut self.rows);
+        *self = Self { rows, ..before };
+    }
+
     pub(super) fn soundness(&self) -> Soundness {
         let square = ROWS * UNITS;
         let shape =

@@ -41,15 +41,22 @@ impl Detector {
         );
         figures.fast = self.see_fast(&scratch.glances);
         if let Some((level, fast)) = kept {
-            (self.level, self.fast) = (level, fast);
+            self.level = level;
+            self.fast.iter_mut().zip(fast).for_each(|(fast, before)| fast.unlearn(before));
         }
         if let Some(model) = &mut self.model {
             scratch.scaled.clear();
             scratch
                 .scaled
                 .extend(scratch.values.iter().enumerate().map(|(c, value)| model.scale(c, *value, &self.settings)));
-            let seen =
-                model.see(&scratch.scaled, self.pace.slow, &self.settings, &mut scratch.pass, &mut scratch.by_channel);
+            let seen = model.see(
+                &scratch.scaled,
+                learns,
+                self.pace.slow,
+                &self.settings,
+                &mut scratch.pass,
+                &mut scratch.by_channel,
+            );
             figures.joint_score = model.score_of(&seen);
             figures.row_score = seen.window_error;
             figures.window_stream = model.window_stream(seen.window_error);

@@ -43,10 +43,12 @@ impl Model {
         if value.is_nan() { value } else { self.scaler.transform(channel, value, &settings.scaler) }
     }
 
-    /// Takes a scaled row into the window and looks at it. Learns nothing but the slow means of the views.
+    /// Takes a scaled row into the window and looks at it. Learns nothing but the slow means of the views, and where nothing may be
+    /// learned not even these: they would hold what happened against rows that came long after it.
     pub(super) fn see(
         &mut self,
         scaled: &[f32],
+        learns: bool,
         slow_step: f32,
         settings: &Settings,
         pass: &mut Pass,
@@ -63,7 +65,8 @@ impl Model {
                 }
             }
         }
-        self.views.see(&self.window, pass, slow_step, &settings.views, by_channel)
+        let mut lent = (!learns).then(|| self.views.clone());
+        lent.as_mut().unwrap_or(&mut self.views).see(&self.window, pass, slow_step, &settings.views, by_channel)
     }
 
     /// The joint score of what was seen.
