@@ -80,6 +80,7 @@ fn score(bencher: Bencher<'_, '_>) {
         rarity: 0.345_678,
         threshold: 2.2,
         score_ratio: 0.157_126,
+        raised: false,
         anomalous: false,
         model_loss: 0.0,
         active_units: 0,

@@ -54,6 +54,7 @@ fn a_score_allocates_nothing() {
         rarity: 0.0,
         threshold: 2.2,
         score_ratio: f32::MIN_POSITIVE,
+        raised: false,
         anomalous: false,
         model_loss: 0.0,
         active_units: 0,

@@ -69,6 +69,7 @@ impl Detector {
         let before = rules.asks_for_deviation().then(|| self.episode.clone());
         let told = episode::Row { at: row.at, judged, log_error, adapting };
         let decision = self.episode.observe(&told, &self.pace.episode, &rules.alert);
+        outcome.raised = decision.raised;
         self.threshold.spend(decision.raised, rows_a_day, &rules.threshold);
         outcome.suppressed = match decision {
             Decision { refractory: true, .. } => Some(Suppressed::Refractory),

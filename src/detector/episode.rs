@@ -198,6 +198,14 @@ pub struct Row {
     pub adapting: bool,
 }
 
+/// Which rules fired on a row.
+#[derive(Clone, Copy)]
+struct Fired {
+    raised: bool,
+    breaks_through: bool,
+    over: bool,
+}
+
 impl Episode {
     /// The model is fitted: mean and standard deviation of the log window error over rows it had not seen.
     pub fn set_base(&mut self, mean: f64, deviation: f64) {
@@ -250,21 +258,23 @@ impl Episode {
         let window = if settings.of >= 64 { u64::MAX } else { (1 << settings.of) - 1 };
         let over = hit && (self.hits & window).count_ones() >= settings.open;
         let mut decision = Decision { too_few: hit && !over, ..Decision::default() };
+        let breaks_through = over && row.judged.figure > self.peak + settings.break_through;
         if over {
             let rested = self.since_over > settings.refractory;
-            decision.raised = rested || row.judged.figure > self.peak + settings.break_through;
+            decision.raised = rested || breaks_through;
             decision.refractory = !decision.raised && !matches!(self.phase, Phase::Open(_));
             if decision.raised {
                 self.peak = row.judged.figure;
             }
             self.since_over = 0;
         }
-        decision.step = self.advance(row, decision.raised, over, steps, settings);
+        decision.step = self.advance(row, Fired { raised: decision.raised, breaks_through, over }, steps, settings);
         self.since_over = self.since_over.saturating_add(1);
         decision
     }
 
-    fn advance(&mut self, row: &Row, raised: bool, over: bool, steps: &Steps, settings: &Settings) -> Option<Step> {
+    fn advance(&mut self, row: &Row, fired: Fired, steps: &Steps, settings: &Settings) -> Option<Step> {
+        let Fired { raised, breaks_through, over } = fired;
         match &mut self.phase {
             Phase::Quiet | Phase::Recovering => {
                 if raised {
@@ -286,7 +296,7 @@ impl Episode {
                 let cause = if row.adapting && !open.adapting {
                     open.adapting = true;
                     Cause::Adapting
-                } else if raised {
+                } else if breaks_through {
                     Cause::BreakThrough
                 } else if severity > open.severity {
                     Cause::Escalation

@@ -37,6 +37,8 @@ pub struct Outcome {
     pub threshold: f32,
     /// Judged figure / threshold; 1 is the boundary.
     pub score_ratio: f32,
+    /// The rule fired on this row, whether or not an alert was open already: what a budget counts.
+    pub raised: bool,
     /// An alert is open after this row.
     pub anomalous: bool,
     /// Squared reconstruction error per cell of the window, in scaled units (for metrics); 0 before the fit.
@@ -80,6 +82,7 @@ impl Outcome {
             rarity: 0.0,
             threshold: 0.0,
             score_ratio: 0.0,
+            raised: false,
             anomalous: false,
             model_loss: 0.0,
             active_units: 0,

@@ -7,7 +7,8 @@ pub mod tables;
 pub mod vus;
 
 use crate::config::Config;
-use crate::detector::alert::{Alert, Cause, Transition};
+use crate::detector::Outcome;
+use crate::detector::alert::Transition;
 use crate::replay::csv::{self, Table};
 use crate::replay::labels::Figures;
 use crate::replay::{Request, replay};
@@ -40,8 +41,8 @@ pub struct Measured {
     pub vus: Option<Vec<f64>>,
     /// Figures of our alerts.
     pub figures: Figures,
-    /// The same where an open alert that breaks through counts as another one.
-    pub with_breaks: Figures,
+    /// The same where every row counts on which the rule fires, though an alert be open already.
+    pub all_raised: Figures,
     /// Rows scored, in days.
     pub days: f64,
     /// NAB's points, if the set has windows.
@@ -119,18 +120,17 @@ fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::W
         scores.iter().map(|scores| vus::vus_pr(&labels[from..], &scores[from..], series.vus_window)).collect()
     });
     let open: Vec<bool> = replayed.outcomes.iter().map(|outcome| outcome.anomalous).collect();
-    let rows_of = |counts: fn(&Alert) -> bool| -> Vec<usize> {
-        let rows = replayed.outcomes.iter().enumerate();
-        rows.filter(|(_, outcome)| outcome.alerts.iter().any(counts)).map(|(row, _)| row).collect()
+    let rows_of = |counts: fn(&Outcome) -> bool| -> Vec<usize> {
+        replayed.outcomes.iter().enumerate().filter(|(_, outcome)| counts(outcome)).map(|(row, _)| row).collect()
     };
-    let raised = rows_of(|alert| alert.transition == Transition::Opened);
-    let with_breaks = rows_of(|alert| alert.transition == Transition::Opened || alert.cause == Cause::BreakThrough);
+    let opened = rows_of(|outcome| outcome.alerts.iter().any(|alert| alert.transition == Transition::Opened));
+    let raised = rows_of(|outcome| outcome.raised);
     Ok(Measured {
         vus,
-        figures: Figures::of(&labels, &open, &raised, Some(&table.times), from),
-        with_breaks: Figures::of(&labels, &open, &with_breaks, Some(&table.times), from),
+        figures: Figures::of(&labels, &open, &opened, Some(&table.times), from),
+        all_raised: Figures::of(&labels, &open, &raised, Some(&table.times), from),
         days: (table.n_rows() - from) as f64 * series.step_seconds / 86_400.0,
-        nab: (series.dataset == "nab").then(|| nab::points(&table, &raised, windows.of(&series.series))),
+        nab: (series.dataset == "nab").then(|| nab::points(&table, &opened, windows.of(&series.series))),
         series: series.clone(),
     })
 }

@@ -45,9 +45,9 @@ pub fn markdown(measured: &[Measured]) -> String {
             100.0 * (1.0 - figures.recall())
         );
     }
-    text += "\n### The same alerts, one that breaks through while it is open counted once more\n\n| set | events found | precision of alerts | alerts a day and series |\n|---|---|---|---|\n";
+    text += "\n### The same alerts, one on which the rule fires again while it is open counted once more\n\n| set | events found | precision of alerts | alerts a day and series |\n|---|---|---|---|\n";
     for set in &sets {
-        let _ = writeln!(text, "| {set} | {} |", sum(&of(set), |one| &one.with_breaks).1);
+        let _ = writeln!(text, "| {set} | {} |", sum(&of(set), |one| &one.all_raised).1);
     }
     let points: Vec<&nab::Points> = measured.iter().filter_map(|one| one.nab.as_ref()).collect();
     if !points.is_empty() {

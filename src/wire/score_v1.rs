@@ -56,6 +56,7 @@ mod tests {
             rarity: 0.1 + 0.2,
             threshold: 2.2,
             score_ratio: 0.5,
+            raised: false,
             anomalous: false,
             model_loss: 0.0,
             active_units: 0,

@@ -57,6 +57,19 @@ fn the_refractory_rows_hold_a_second_alert_back_unless_it_breaks_through() {
 }
 
 #[test]
+fn what_comes_again_while_an_alert_is_open_is_told_only_if_it_breaks_through() {
+    let settings = Settings { refractory: 2, close: Close::Clear { below: 0.5, rows: 3 }, ..Settings::default() };
+    check(
+        &[1.1, 0.6, 0.6, 0.6, 1.1, 0.6, 0.6, 0.6, 1.2, 2.5],
+        &settings,
+        &expect![[r#"
+        0: Opened Threshold Info
+        9: Updated BreakThrough Critical
+    "#]],
+    );
+}
+
+#[test]
 fn three_of_five_rows_open_it() {
     let settings = Settings { open: 3, of: 5, ..Settings::default() };
     check(
