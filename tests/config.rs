@@ -94,6 +94,77 @@ fn every_mistake_is_shown_at_once() {
 }
 
 #[test]
+fn tables_and_lists_in_the_wrong_place_are_told_with_what_to_write() {
+    check(
+        "[override]\nmatch = \"a\"\n[channel]\nmatch = \"b\"\n[silence]\nmatch = \"c\"",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 3 mistakes:
+              channel: is one table where a list of tables belongs; write [[channel]] before each, in YAML a dash
+              override: is one table where a list of tables belongs; write [[override]] before each, in YAML a dash
+              silence: is one table where a list of tables belongs; write [[silence]] before each, in YAML a dash
+        "#]],
+    );
+    check(
+        "kafka = []\nmodel = 3\n[[threshold]]\nlevel = 3\n[input]\nformat = {}\nentity = {}\nlate = { keep = 1 }\ntopics = [3]\n\
+         channels = {}\ntimestamp = []\n[output]\nalerts = { topic = 1 }\n[alert]\nopen_rows = []",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 12 mistakes:
+              alert.open_rows: invalid type: list, expected a whole number
+              input.channels: is a table where a value belongs; write it as channels = []
+              input.entity: is a table where a value belongs; write it as entity = "key"
+              input.format: is a table where a value belongs; write it as format = "json_wide"
+              input.late: is a table where a value belongs; write it as late = "keep"
+              input.timestamp: invalid type: list, expected a text
+              input.topics: names no topic
+              input.topics[0]: invalid type: integer `3`, expected a text
+              kafka: is a list where a section belongs; write [kafka]
+              model: is a number where a section belongs; write [model]
+              output.alerts: is a table where a value belongs; write it as alerts = "offkey-alerts"
+              threshold: is a list of tables where a section belongs; write [threshold]
+        "#]],
+    );
+    check(
+        "channel = [3]\n[[override]]\nmatch = \"a\"\nalert = 5\n[[override.threshold]]\nlevel = 3\n[override.channel]\nmatch = \"b\"\n\
+         [[override]]\nmatch = {}\n[kafka]\nproperties = []",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 7 mistakes:
+              channel: is a list where a list of tables belongs; write [[channel]] before each, in YAML a dash
+              kafka.properties: is a list where a section belongs; write [kafka.properties]
+              override[0].alert: is a number where a section belongs; write [override.alert]
+              override[0].channel: is one table where a list of tables belongs; write [[override.channel]] before each, in YAML a dash
+              override[0].threshold: is a list of tables where a section belongs; write [override.threshold]
+              override[1]: missing field `match`
+              override[1].match: is a table where a value belongs; write it as match = "pump-*"
+        "#]],
+    );
+    check_as(
+        "offkey.yaml",
+        "override: {match: a}\nchannel: {match: b}\nsilence:\n",
+        &[],
+        expect![[r#"
+            78
+            offkey: offkey.yaml has 2 mistakes:
+              channel: is one table where a list of tables belongs; write [[channel]] before each, in YAML a dash
+              override: is one table where a list of tables belongs; write [[override]] before each, in YAML a dash
+        "#]],
+    );
+    check_as(
+        "offkey.yaml",
+        "",
+        &[("OFFKEY__OVERRIDE__MATCH", "a"), ("OFFKEY__KAFKA", "a:1")],
+        expect![[r#"
+            78
+            offkey: offkey.yaml has 2 mistakes:
+              kafka: is a text where a section belongs; write [kafka]; set by OFFKEY__KAFKA
+              override: is one table where a list of tables belongs; write [[override]] before each, in YAML a dash; set by OFFKEY__OVERRIDE
+        "#]],
+    );
+}
+
+#[test]
 fn durations_and_sizes_need_units() {
     check(
         "[kafka]\nsession_timeout = \"30\"\n[input]\nmax_record_size = \"1\"\nmax_lateness = \"-1s\"",

@@ -10,6 +10,7 @@ mod passed;
 mod raw;
 mod reload;
 mod rules;
+mod shape;
 mod tree;
 pub mod units;
 
@@ -138,6 +139,7 @@ impl Config {
         library: impl Fn(&Kafka) -> Vec<ConfigError>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        shape::replace_misplaced(root, problems);
         tree::take_out_too_large(root, problems);
         let overrides = rules::take_overrides(root, problems);
         let raw: Raw = tree::read_as(root.clone(), &tree::defaults(), "", problems)?;

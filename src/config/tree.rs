@@ -224,6 +224,7 @@ pub(super) fn read_as<T: DeserializeOwned>(
 /// serde's words without a position, which is none in a tree, and with types that are no Rust.
 fn plain(error: &str) -> String {
     let error = error.split(" at line ").next().unwrap_or(error);
+    let error = &error.replacen("invalid type: sequence", "invalid type: list", 1);
     let typed = error.rsplit_once("expected ");
     let plainer = typed.and_then(|(start, expected)| {
         let expected = match expected {
