@@ -355,6 +355,35 @@ fn numbers_that_32_bits_do_not_hold_are_refused() {
 }
 
 #[test]
+fn numbers_that_are_not_finite_are_told_with_their_keys() {
+    check(
+        "[threshold]\nlevel = nan\n[model]\nlearning_rate = -inf\nhiden = 3\n[[channel]]\nmatch = \"a\"\nresolution = inf\n\
+         [[override]]\nmatch = \"b\"\nthreshold = { level = nan }\n[kafka]\nproperties.linger.ms = nan",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 7 mistakes:
+              channel[0].resolution: is not a finite number; nan and inf mean nothing here
+              kafka.properties.linger.ms: is neither text, a number nor a truth value; write it as librdkafka's CONFIGURATION.md has it
+              kafka.properties.linger.ms: is not a finite number; nan and inf mean nothing here
+              model.hiden: unknown key; did you mean `hidden`?
+              model.learning_rate: is not a finite number; nan and inf mean nothing here
+              override[0].threshold.level: is not a finite number; nan and inf mean nothing here
+              threshold.level: is not a finite number; nan and inf mean nothing here
+        "#]],
+    );
+    check_as(
+        "offkey.yaml",
+        "threshold:\n  level: 1e400\n",
+        &[],
+        expect![[r#"
+        78
+        offkey: offkey.yaml has a mistake:
+          threshold.level: is not a finite number; nan and inf mean nothing here
+    "#]],
+    );
+}
+
+#[test]
 fn overrides_and_patterns_are_checked_too() {
     check(
         "[[override]]\nmatch = \"a[\"\n[[override]]\nthreshold = { level = 3 }\n[[override]]\nmatch = \"b\"\nthreshold = { levl = 3, quantile = 0.9 }\n\

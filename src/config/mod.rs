@@ -91,7 +91,8 @@ impl Config {
         let mut problems = Problems::default();
         let environment: HashMap<_, _> = environment.into_iter().collect();
         let host = host(&environment);
-        let tree = problems.take(tree::Tree::of(source, environment));
+        let tree = tree::Tree::of(source, environment, &mut problems);
+        let tree = problems.take(tree);
         let config = tree.and_then(|mut tree| {
             let config = Self::of(&mut tree.root, &host, &library, &mut problems);
             for problem in &mut problems.0 {

@@ -1,7 +1,7 @@
 //! Files and environment to one tree, and the tree to raw types: unknown keys and wrong types are all found in one go.
 
 use super::error::{ConfigError, Problems};
-use config::{Environment, File, FileFormat};
+use config::{Environment, File, FileFormat, ValueKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -30,13 +30,17 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn of(source: Source<'_>, environment: HashMap<String, String>) -> Result<Self, ConfigError> {
-        let mut root = parse(DEFAULT, FileFormat::Toml)?;
+    pub(super) fn of(
+        source: Source<'_>,
+        environment: HashMap<String, String>,
+        problems: &mut Problems,
+    ) -> Result<Self, ConfigError> {
+        let mut root = defaults();
         let written = match source {
             Source::Default => Value::Null,
-            Source::Toml(text) => parse(text, FileFormat::Toml)?,
-            Source::Yaml(text) => parse(text, FileFormat::Yaml)?,
-            Source::File(path) => read(path)?,
+            Source::Toml(text) => parse(text, FileFormat::Toml, problems)?,
+            Source::Yaml(text) => parse(text, FileFormat::Yaml, problems)?,
+            Source::File(path) => read(path, problems)?,
         };
         merge(&mut root, written);
         let source =
@@ -61,7 +65,7 @@ impl Tree {
     }
 }
 
-fn read(path: &Path) -> Result<Value, ConfigError> {
+fn read(path: &Path, problems: &mut Problems) -> Result<Value, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         ConfigError::new(
             path.display().to_string(),
@@ -71,32 +75,31 @@ fn read(path: &Path) -> Result<Value, ConfigError> {
     })?;
     let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let format = if yaml { FileFormat::Yaml } else { FileFormat::Toml };
-    parse(&text, format).map_err(|error| ConfigError { key: path.display().to_string(), ..error })
+    parse(&text, format, problems).map_err(|error| ConfigError { key: path.display().to_string(), ..error })
 }
 
-fn parse(text: &str, format: FileFormat) -> Result<Value, ConfigError> {
-    let parsed = config::Config::builder()
-        .add_source(File::from_str(text, format))
-        .build()
-        .and_then(config::Config::try_deserialize)
-        .map_err(|error| ConfigError::new("config", error.to_string().trim_end(), ""))?;
-    // TOML has no null: where one stands, a number was written that a tree of JSON cannot hold.
-    match (format, null_in(&parsed, "")) {
-        (FileFormat::Toml, Some(key)) => {
-            Err(ConfigError::new(key, "is not a finite number", "nan and inf mean nothing here"))
-        }
-        _ => Ok(parsed),
-    }
+fn parse(text: &str, format: FileFormat, problems: &mut Problems) -> Result<Value, ConfigError> {
+    let fault = |error: config::ConfigError| ConfigError::new("config", error.to_string().trim_end(), "");
+    let parsed = config::Config::builder().add_source(File::from_str(text, format)).build().map_err(fault)?;
+    note_not_finite(&parsed.cache.kind, "", problems);
+    parsed.try_deserialize().map_err(fault)
 }
 
-/// The first key without a value.
-fn null_in(value: &Value, key: &str) -> Option<String> {
+/// Notes every number that a tree of JSON cannot hold: there it would be null, which is taken for absent.
+fn note_not_finite(value: &ValueKind, key: &str, problems: &mut Problems) {
     let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match value {
-        Value::Null => Some(key.to_owned()),
-        Value::Object(object) => object.iter().find_map(|(name, value)| null_in(value, &below(name))),
-        Value::Array(array) => array.iter().enumerate().find_map(|(i, value)| null_in(value, &below(&i.to_string()))),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        ValueKind::Float(number) if !number.is_finite() => {
+            problems.add(key, "is not a finite number", "nan and inf mean nothing here");
+        }
+        ValueKind::Table(table) => {
+            table.iter().for_each(|(name, value)| note_not_finite(&value.kind, &below(name), problems));
+        }
+        ValueKind::Array(array) => {
+            let places = array.iter().enumerate();
+            places.for_each(|(n, value)| note_not_finite(&value.kind, &below(&n.to_string()), problems));
+        }
+        _ => {}
     }
 }
 
@@ -180,7 +183,7 @@ pub(super) fn documented() -> Value {
             _ => line,
         })
         .collect();
-    parse(&text.join("\n"), FileFormat::Toml).expect("config/offkey.toml is tested with all its keys")
+    ours(&text.join("\n"))
 }
 
 /// Reads `tree` as `T`. What is unknown or of the wrong type is noted under `prefix`, and replaced by what `fallback` has there, so
@@ -314,5 +317,9 @@ fn did_you_mean(key: &str) -> String {
 
 /// The tree of the defaults.
 pub(super) fn defaults() -> Value {
-    parse(DEFAULT, FileFormat::Toml).expect("config/offkey.toml is tested")
+    ours(DEFAULT)
+}
+
+fn ours(text: &str) -> Value {
+    parse(text, FileFormat::Toml, &mut Problems::default()).expect("config/offkey.toml is tested with all its keys")
 }
