@@ -403,6 +403,21 @@ fn overrides_and_patterns_are_checked_too() {
 }
 
 #[test]
+fn a_mistake_of_a_common_section_is_told_once_and_comes_to_an_end() {
+    check(
+        "[alert]\nopen_rows = \"x\"\n[threshold]\nmethod = \"raritee\"\n[[override]]\nmatch = \"a\"\nalert = { refractory_rows = 1 }\n\
+         threshold = { level = \"x\" }",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 3 mistakes:
+              alert.open_rows: invalid type: string "x", expected a whole number
+              override[0].threshold.level: invalid type: string "x", expected a number
+              threshold.method: unknown variant `raritee`, expected one of `rarity`, `fixed`, `quantile`, `mad`, `mean_sd`, `spot`
+        "#]],
+    );
+}
+
+#[test]
 fn rules_that_exclude_each_other_are_told() {
     check(
         "[threshold]\nmethod = \"fixed\"\nbudget = 1.0\n[alert]\nopen_rows = 3\nopen_of = 2\ncritical_ratio = 1.1\n\

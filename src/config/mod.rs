@@ -142,8 +142,9 @@ impl Config {
     ) -> Option<Self> {
         shape::replace_misplaced(root, problems);
         tree::take_out_too_large(root, problems);
-        let overrides = rules::take_overrides(root, problems);
+        let overrides = rules::take_overrides(root);
         let raw: Raw = tree::read_as(root.clone(), &tree::defaults(), "", problems)?;
+        let overrides = rules::overrides(overrides, &raw, problems);
         let kafka = Kafka::of(&raw.kafka, host, problems);
         problems.0.extend(kafka.iter().flat_map(library));
         let input = Input::of(&raw.input, problems);

@@ -20,16 +20,20 @@ const FACTOR: f32 = 6.0;
 /// SPOT's risk if none is given.
 const RISK: f64 = 1e-4;
 
-/// Takes the overrides out of the tree, each with its sections laid on the common ones.
-pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<(usize, RawOverride)> {
-    let Some(object) = root.as_object_mut() else {
-        return Vec::new();
-    };
-    let Some(Value::Array(overrides)) = object.remove("override") else {
-        return Vec::new();
-    };
+/// Takes the overrides out of the tree, for [`overrides`].
+pub(super) fn take_overrides(root: &mut Value) -> Vec<Value> {
+    match root.as_object_mut().and_then(|object| object.remove("override")) {
+        Some(Value::Array(overrides)) => overrides,
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Reads overrides, each with its sections laid on the common ones. Those are read already: a mistake there is told once, and
+/// what an override falls back to is none.
+pub(super) fn overrides(taken: Vec<Value>, raw: &Raw, problems: &mut Problems) -> Vec<(usize, RawOverride)> {
+    let common = serde_json::json!({"threshold": raw.threshold, "alert": raw.alert});
     let mut read = Vec::new();
-    for (n, mut over) in overrides.into_iter().enumerate() {
+    for (n, mut over) in taken.into_iter().enumerate() {
         for section in ["threshold", "alert"] {
             let Some(own) = over.get_mut(section) else {
                 continue;
@@ -37,12 +41,12 @@ pub(super) fn take_overrides(root: &mut Value, problems: &mut Problems) -> Vec<(
             if section == "alert" && own.get("name").is_some() {
                 problems.add(format!("override.{n}.alert.name"), "is one for all entities", "set `alert.name`");
             }
-            let mut joined = root[section].clone();
+            let mut joined = common[section].clone();
             drop_rivals(&mut joined, own);
             tree::merge(&mut joined, own.take());
             *own = joined;
         }
-        let over = tree::read_as::<RawOverride>(over, root, &format!("override.{n}."), problems);
+        let over = tree::read_as::<RawOverride>(over, &common, &format!("override.{n}."), problems);
         read.extend(over.map(|over| (n, over)));
     }
     read
