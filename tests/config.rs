@@ -384,6 +384,37 @@ fn numbers_that_are_not_finite_are_told_with_their_keys() {
 }
 
 #[test]
+fn whole_numbers_that_cannot_be_are_told_what_they_may_be() {
+    check(
+        "[window]\nrows = -1\n[warmup]\nrows = 5000000000\n[state]\nmax_entities = -1\nprobation_rows = 2000\n[model]\nseed = -1\nhidden = 0\n\
+         [alert]\nrefractory_rows = 5000000000\nopen_of = 65\ncritical_rows = 2.5\n[[override]]\nmatch = \"a\"\nalert = { clear_rows = -1 }",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 11 mistakes:
+              alert.critical_rows: invalid type: floating point `2.5`, expected a whole number
+              alert.open_of: 65 is not within 1 and 64
+              alert.refractory_rows: 5000000000 is not within 0 and 4294967295
+              model.hidden: 0 is not within 1 and 1024
+              model.seed: -1 is not 0 or more
+              override[0].alert.clear_rows: -1 is not within 1 and 100000
+              override[0].alert.open_of: 65 is not within 1 and 64
+              state.max_entities: -1 is not 1 or more
+              state.probation_rows: 2000 is not within 0 and 1024
+              warmup.rows: 5000000000 is not within 50 and 1000000
+              window.rows: -1 is not within 1 and 256
+        "#]],
+    );
+    check(
+        "[state]\nmax_entities = 0",
+        expect![[r#"
+        78
+        offkey: offkey.toml has a mistake:
+          state.max_entities: 0 is not 1 or more
+    "#]],
+    );
+}
+
+#[test]
 fn overrides_and_patterns_are_checked_too() {
     check(
         "[[override]]\nmatch = \"a[\"\n[[override]]\nthreshold = { level = 3 }\n[[override]]\nmatch = \"b\"\nthreshold = { levl = 3, quantile = 0.9 }\n\

@@ -3,6 +3,7 @@
 use super::error::Problems;
 use super::fields;
 use super::raw::{RawFormat, RawInput, RawOutput, RawState, RawUnit};
+use super::whole;
 use crate::detector::row::EventTime;
 use crate::lane::align::Late;
 use crate::wire::channels::Selection;
@@ -67,8 +68,6 @@ pub struct State {
 
 /// Less than this is no memory for entities of any width.
 const LEAST_MEMORY: usize = 16 << 20;
-/// Rows that a snapshot of an entity on probation may hold.
-const MOST_PROBATION: u32 = 1024;
 
 impl Input {
     pub(super) fn of(raw: &RawInput, problems: &mut Problems) -> Option<Self> {
@@ -236,7 +235,7 @@ impl State {
                 "it bounds the replay after a crash; 30s is a good start",
             );
         }
-        problems.require(raw.max_entities > 0, "state.max_entities", "is 0");
+        whole::require(problems, "state.max_entities", raw.max_entities as u64);
         let memory = usize::try_from(raw.max_memory.0).ok().filter(|bytes| *bytes >= LEAST_MEMORY);
         if memory.is_none() {
             problems.add(
@@ -245,11 +244,7 @@ impl State {
                 "an entity of 8 channels takes 50kB to 150kB; write what the machine can spare for them",
             );
         }
-        problems.require(
-            raw.probation_rows <= MOST_PROBATION,
-            "state.probation_rows",
-            format!("`{}` is more than {MOST_PROBATION}", raw.probation_rows),
-        );
+        whole::require(problems, "state.probation_rows", raw.probation_rows);
         (problems.0.len() == before).then_some(Self {
             topic: name,
             snapshot_interval: interval.0,

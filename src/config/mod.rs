@@ -13,6 +13,7 @@ mod rules;
 mod shape;
 mod tree;
 pub mod units;
+pub mod whole;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use input::{Input, Output, Start, State};

@@ -2,6 +2,7 @@
 
 use super::error::Problems;
 use super::raw::{Raw, RawActivation, RawInit, RawKind, RawLoss, RawModel, RawOptimizer, RawSparsity};
+use super::whole;
 use crate::detector::autoencoder::activation::Activation;
 use crate::detector::autoencoder::optimizer::Optimizer;
 use crate::detector::autoencoder::{Loss, Penalty, Settings as Model, Start};
@@ -17,10 +18,10 @@ const KL_WEIGHT: f32 = 0.1;
 
 pub(super) fn settings(raw: &Raw, problems: &mut Problems) -> Option<Settings> {
     let before = problems.0.len();
-    within(problems, "window.rows", raw.window.rows, 1, 256);
-    within(problems, "warmup.rows", raw.warmup.rows, 50, 1_000_000);
-    within(problems, "model.hidden", raw.model.hidden, 1, 1_024);
-    within(problems, "model.passes", raw.model.passes, 0, 1_000);
+    whole::require(problems, "window.rows", raw.window.rows);
+    whole::require(problems, "warmup.rows", raw.warmup.rows);
+    whole::require(problems, "model.hidden", raw.model.hidden);
+    whole::require(problems, "model.passes", raw.model.passes);
     let model = model(&raw.model, problems);
     (problems.0.len() == before).then(|| Settings {
         model,
@@ -122,8 +123,4 @@ fn code(raw: &RawModel, problems: &mut Problems) -> (Activation, Penalty) {
         );
     }
     (activation, penalty)
-}
-
-fn within(problems: &mut Problems, key: &str, value: u32, low: u32, high: u32) {
-    problems.require((low..=high).contains(&value), key, format!("{value} is not within {low} and {high}"));
 }

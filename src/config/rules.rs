@@ -3,6 +3,7 @@
 use super::error::Problems;
 use super::raw::{Raw, RawAlert, RawChannel, RawClose, RawDirection, RawMethod, RawOverride, RawSilence, RawThreshold};
 use super::tree;
+use super::whole;
 use crate::detector::rules::{Direction, Silence};
 use crate::detector::{episode, threshold};
 use crate::lane::rulebook::{ChannelPattern, Override, Rulebook, SilencePattern};
@@ -262,8 +263,9 @@ fn threshold(raw: &RawThreshold, at: &str, problems: &mut Problems) -> Option<th
 
 fn alert(raw: &RawAlert, at: &str, problems: &mut Problems) -> Option<episode::Settings> {
     let before = problems.0.len();
+    whole::require(problems, &format!("{at}.open_of"), raw.open_of);
+    whole::require(problems, &format!("{at}.clear_rows"), raw.clear_rows);
     let mut require = |fine: bool, key: &str, problem: String| problems.require(fine, &format!("{at}.{key}"), problem);
-    require((1..=64).contains(&raw.open_of), "open_of", format!("{} is not within 1 and 64", raw.open_of));
     require(
         (1..=raw.open_of).contains(&raw.open_rows),
         "open_rows",
@@ -273,11 +275,6 @@ fn alert(raw: &RawAlert, at: &str, problems: &mut Problems) -> Option<episode::S
     require(share > 0.0 && share < 1.0, "close_share", format!("{share} is not between 0 and 1"));
     let clear = raw.clear_ratio;
     require(clear > 0.0 && clear <= 1.0, "clear_ratio", format!("{clear} is not above 0 and at most 1"));
-    require(
-        (1..=100_000).contains(&raw.clear_rows),
-        "clear_rows",
-        format!("{} is not within 1 and 100000", raw.clear_rows),
-    );
     require(raw.break_through >= 0.0, "break_through", format!("{} is not 0 or more", raw.break_through));
     let (warning, critical) = (raw.warning_ratio, raw.critical_ratio);
     require(warning >= 1.0, "warning_ratio", format!("{warning} is below 1, where no alert is open"));

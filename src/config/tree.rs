@@ -1,6 +1,7 @@
 //! Files and environment to one tree, and the tree to raw types: unknown keys and wrong types are all found in one go.
 
 use super::error::{ConfigError, Problems};
+use super::whole;
 use config::{Environment, File, FileFormat, ValueKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -214,7 +215,9 @@ pub(super) fn read_as<T: DeserializeOwned>(
                     "." => prefix.trim_end_matches('.').to_owned(),
                     path => format!("{prefix}{path}"),
                 };
-                problems.add(key, plain(&error.inner().to_string()), "");
+                let words = error.inner().to_string();
+                let words = whole::of_no_type(&words, &key).unwrap_or_else(|| plain(&words));
+                problems.add(key, words, "");
                 let names: Vec<_> = error.path().iter().map(ToString::to_string).collect();
                 if names.is_empty() || !reset(&mut tree, fallback, &names) {
                     return None;
