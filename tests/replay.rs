@@ -62,3 +62,14 @@ fn an_output_may_be_a_link_or_no_file_at_all() {
     }
     assert!(std::fs::read_to_string(folder.join("elsewhere/scores.csv")).unwrap().starts_with("row,timestamp"));
 }
+
+#[test]
+fn a_warm_up_is_as_long_as_a_configuration_may_have_it() {
+    for rows in ["0", "49", "1000001"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
+        let output = command.args(["replay", "rows.csv", "--warmup-rows", rows]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("{rows} is not within 50 and 1000000")), "{told}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::{ConfigArgs, Failed, print, shown};
+use crate::config::whole;
 use crate::detector::State;
 use crate::detector::alert::Transition;
 use crate::replay::csv::{self, Table};
@@ -26,11 +27,12 @@ pub(super) struct Args {
     /// that asks for time (`[warmup] duration`, `[threshold] budget`) is refused.
     #[arg(long, value_name = "DURATION", value_parser = step)]
     step: Option<i64>,
-    /// Column with the label: 1 or true, 0, false or nothing. Never an input; with it the figures are printed.
-    #[arg(long, default_value = "label")]
-    label_column: String,
-    /// Instead of `[warmup]`.
-    #[arg(long, value_name = "N")]
+    /// Column with the label: 1 or true, 0, false or nothing. Never an input; with it the figures are printed. Default: `label`, if
+    /// there is one.
+    #[arg(long, value_name = "LABEL_COLUMN")]
+    label_column: Option<String>,
+    /// Instead of `[warmup]`, and as many as its `rows` may be.
+    #[arg(long, value_name = "N", value_parser = warmup_rows)]
     warmup_rows: Option<u64>,
     /// The entity's name; default: the file's name up to its first `.csv`.
     #[arg(long)]
@@ -71,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         scores
             .write(|out| writeln!(out, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state"))?;
     }
-    let columns = csv::Columns { time: &args.time_column, label: &args.label_column, step: args.step };
+    let columns = csv::Columns { time: &args.time_column, label: args.label_column.as_deref(), step: args.step };
     let (mut total, mut all) = (Figures::default(), Vec::new());
     for file in &args.files {
         let table = csv::read(file, columns).map_err(Failed::outside)?;
@@ -183,6 +185,11 @@ fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std
 
 fn outside(path: &Path, error: &std::io::Error) -> Failed {
     Failed::outside(format!("{}: {error}", path.display()))
+}
+
+fn warmup_rows(text: &str) -> Result<u64, String> {
+    let rows = text.parse().map_err(|_| "is no whole number".to_owned())?;
+    whole::within("warmup.rows", rows).map(|()| rows)
 }
 
 /// In microseconds.

@@ -163,7 +163,7 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let columns = crate::replay::csv::Columns { time: "timestamp", label: "label", step: None };
+        let columns = crate::replay::csv::Columns { time: "timestamp", label: Some("label"), step: None };
         crate::replay::csv::read(file.path(), columns).unwrap()
     }
 

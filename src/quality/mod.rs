@@ -98,7 +98,7 @@ pub fn measure(
 }
 
 fn columns(series: &Series) -> csv::Columns<'static> {
-    csv::Columns { time: "timestamp", label: "label", step: Some((series.step_seconds * 1e6) as i64) }
+    csv::Columns { time: "timestamp", label: Some("label"), step: Some((series.step_seconds * 1e6) as i64) }
 }
 
 fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::Windows) -> Result<Measured, String> {

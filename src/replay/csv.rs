@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Integers below this are steps, not times: no telemetry is from before 1973.
 const STEPS: i64 = 100_000_000;
+/// The column with the labels, if no other is named.
+const LABEL: &str = "label";
 /// What a step is taken for as long as nobody says, in microseconds.
 const SECOND: i64 = 1_000_000;
 
@@ -44,8 +46,8 @@ impl Table {
 pub struct Columns<'a> {
     /// The row's time.
     pub time: &'a str,
-    /// The row's label; without such a column there are no labels.
-    pub label: &'a str,
+    /// The row's label; `None`: a column `label`, if there is one.
+    pub label: Option<&'a str>,
     /// How long a step is, in microseconds, where the time is no clock; `None`: not known.
     pub step: Option<i64>,
 }
@@ -75,8 +77,16 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
         return Err(format!("column {} has no name: name it, or leave it out", column + 1));
     }
     let position = |name: &str| header.iter().position(|column| column == name);
-    let time_at = position(time).ok_or_else(|| format!("there is no column `{time}` (--time-column)"))?;
-    let label_at = position(label);
+    let missing = |name: &str, option: &str| {
+        let there = header.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        format!("there is no column `{name}` ({option}); there are {there}")
+    };
+    let time_at = position(time).ok_or_else(|| missing(time, "--time-column"))?;
+    // Who names a column means it: labels by another name would be a channel.
+    let label_at = match label {
+        Some(label) => Some(position(label).ok_or_else(|| missing(label, "--label-column"))?),
+        None => position(LABEL),
+    };
     let columns: Vec<usize> =
         (0..header.len()).filter(|column| *column != time_at && Some(*column) != label_at).collect();
     if columns.is_empty() {
@@ -114,8 +124,8 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
         if let (Some(labels), Some(label_at)) = (&mut table.labels, label_at) {
             labels.push(label_of(&record[label_at]).ok_or_else(|| {
                 format!(
-                    "line {line}: `{}` in column `{label}` is no label: write 1 or true, 0, false or nothing, or name another column (--label-column)",
-                    &record[label_at]
+                    "line {line}: `{}` in column `{}` is no label: write 1 or true, 0, false or nothing, or name another column (--label-column)",
+                    &record[label_at], &header[label_at]
                 )
             })?);
         }
@@ -186,7 +196,7 @@ mod tests {
     }
 
     fn columns(time: &str) -> Columns<'_> {
-        Columns { time, label: "label", step: None }
+        Columns { time, label: None, step: None }
     }
 
     #[test]
@@ -213,6 +223,21 @@ mod tests {
         for word in ["yes", "2", "-1", "0.5", "anomaly", "nan"] {
             let told = labels(&["0", word]).unwrap_err();
             assert!(told.contains("line 3") && told.contains(&format!("`{word}` in column `label`")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_named_has_to_be_there() {
+        let labels = |label| {
+            let named = Columns { label, ..columns("t") };
+            read_from("t,x,anomaly\n0,1,1\n".as_bytes(), named).map(|table| table.labels)
+        };
+        assert_eq!(labels(None), Ok(None));
+        assert_eq!(labels(Some("anomaly")), Ok(Some(vec![true])));
+        for name in ["lable", "label"] {
+            let told = labels(Some(name)).unwrap_err();
+            let expected = format!("there is no column `{name}` (--label-column); there are `t`, `x`, `anomaly`");
+            assert_eq!(told, expected);
         }
     }
 
