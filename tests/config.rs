@@ -467,6 +467,38 @@ fn rules_that_exclude_each_other_are_told() {
 }
 
 #[test]
+fn keys_that_would_have_no_effect_are_told() {
+    check(
+        "[model]\nkind = \"simple\"\nsparsity = \"kl\"\nsparsity_weight = 0.5",
+        expect![[r#"
+        78
+        offkey: offkey.toml has 2 mistakes:
+          model.sparsity: has no meaning for kind "simple"; take it out, or take kind "sparse"
+          model.sparsity_weight: has no meaning for kind "simple"; take it out, or take kind "sparse"
+    "#]],
+    );
+    check(
+        "[kafka.properties]\nsasl.password = \"canary\"\nsasl.password_file = \"/nowhere\"\n\
+         \"ssl.key.password\" = \"canary\"\nssl.key.password_file = \"/nowhere\"",
+        expect![[r#"
+            78
+            offkey: offkey.toml has 2 mistakes:
+              kafka.properties.sasl.password_file: and `sasl.password` exclude each other; take one of them out
+              kafka.properties.ssl.key.password_file: and `ssl.key.password` exclude each other; take one of them out
+        "#]],
+    );
+    check(
+        "[log]\nlevel = \"5\"",
+        expect![[r#"
+        78
+        offkey: offkey.toml has a mistake:
+          log.level: `5` is no level; write error, warn, info, debug or trace
+    "#]],
+    );
+    assert_eq!(offkey(&["check"], Some(("offkey.toml", "[log]\nlevel = \"WARN\"")), &[]).status.code(), Some(0));
+}
+
+#[test]
 fn a_topic_has_one_use() {
     check(
         "[input]\ntopics = [\"a\", \"b c\"]\n[output]\nalerts = \"x\"\ndead_letters = \"x\"",

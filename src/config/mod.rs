@@ -161,7 +161,9 @@ impl Config {
                 "write address:port, such as 127.0.0.1:9464",
             );
         }
-        let level = raw.log.level.parse().ok();
+        // A level may be a number to tracing; nobody would know what it means.
+        let is_word = raw.log.level.chars().all(char::is_alphabetic);
+        let level = raw.log.level.parse().ok().filter(|_| is_word);
         if level.is_none() {
             problems.add(
                 "log.level",

@@ -115,6 +115,15 @@ fn code(raw: &RawModel, problems: &mut Problems) -> (Activation, Penalty) {
             "take \"linear\" or \"tanh\", or kind \"sparse\"",
         );
     }
+    if raw.kind == RawKind::Simple {
+        let hint = "take it out, or take kind \"sparse\"";
+        if raw.sparsity != RawSparsity::L1 {
+            problems.add("model.sparsity", "has no meaning for kind \"simple\"", hint);
+        }
+        if raw.sparsity_weight.is_some() {
+            problems.add("model.sparsity_weight", "has no meaning for kind \"simple\"", hint);
+        }
+    }
     if raw.kind == RawKind::Sparse && raw.sparsity == RawSparsity::Kl && written != RawActivation::Sigmoid {
         problems.add(
             "model.activation",

@@ -83,10 +83,14 @@ pub(super) fn passed_on(properties: &Value, problems: &mut Problems) -> Vec<Pass
     let mut flat = BTreeMap::new();
     flatten(properties, "", &mut flat, problems);
     let mut passed = Vec::new();
-    for (key, value) in flat {
+    for (key, value) in &flat {
         let at = format!("kafka.properties.{key}");
+        if let Some(plain) = key.strip_suffix("_file").filter(|plain| flat.contains_key(*plain)) {
+            problems.add(at, format!("and `{plain}` exclude each other"), "take one of them out");
+            continue;
+        }
         let (key, value, is_secret) = match key.strip_suffix("_file") {
-            Some(key) => match secret_file(&at, &value) {
+            Some(key) => match secret_file(&at, value) {
                 Ok(secret) => (key.to_owned(), secret, true),
                 Err(error) => {
                     problems.0.push(error);
@@ -94,8 +98,8 @@ pub(super) fn passed_on(properties: &Value, problems: &mut Problems) -> Vec<Pass
                 }
             },
             None => {
-                let is_secret = is_secret(&key);
-                (key, value, is_secret)
+                let is_secret = is_secret(key);
+                (key.clone(), value.clone(), is_secret)
             }
         };
         let owned = OWNED.iter().find(|(owned, _)| match owned.strip_suffix('*') {
