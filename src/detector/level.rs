@@ -199,11 +199,11 @@ impl Level {
         Streams { deviation: (deviation / n) as f32, smoothed: (smoothed / n) as f32, season: (season_sum / n) as f32 }
     }
 
-    /// Centre and scale of a channel: what it is usually, before any model.
+    /// Centre and scale of a channel: what it is usually, before any model. `None`: it was never seen.
     #[must_use]
-    pub fn usual(&self, channel: usize) -> (f64, f64) {
+    pub fn usual(&self, channel: usize) -> Option<(f64, f64)> {
         let centre = &self.centres[channel];
-        (centre.mean, centre.variance.sqrt() + 1e-3 * centre.mean.abs() + 1e-9)
+        (centre.n > 0).then(|| (centre.mean, centre.variance.sqrt() + 1e-3 * centre.mean.abs() + 1e-9))
     }
 
     pub(super) fn soundness(&self, channels: usize, season: bool, settings: &Settings) -> Soundness {

@@ -72,7 +72,8 @@ impl Detector {
     #[must_use]
     pub fn portrait(&self, rules: &Rules) -> Portrait<'_> {
         let scaler = |c| self.model.as_ref().map(|model| (model.scaler().mean(c), model.scaler().deviation(c)));
-        let channel = |(c, channel)| ChannelPortrait { channel, usual: self.level.usual(c).0, scaler: scaler(c) };
+        let usual = |c| self.level.usual(c).map_or(0.0, |(mean, _)| mean);
+        let channel = |(c, channel)| ChannelPortrait { channel, usual: usual(c), scaler: scaler(c) };
         Portrait {
             state: self.state(),
             generation: self.generation,

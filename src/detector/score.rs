@@ -56,7 +56,7 @@ pub fn evidence(
             let (weight, expected, reach) = match model {
                 Some(model) => model.tell(slot),
                 None => {
-                    let (mean, scale) = level.usual(slot);
+                    let (mean, scale) = level.usual(slot).unwrap_or((f64::NAN, f64::NAN));
                     let weight =
                         glances.get(slot).copied().flatten().map_or(0.0, |glance| glance.deviation.abs() / glance.unit);
                     (weight as f32, mean, BAND * scale)
@@ -76,7 +76,7 @@ pub fn evidence(
     channels
 }
 
-/// The nearest finite number.
+/// The nearest finite number; NaN stays what it is.
 fn number(value: f64) -> f32 {
     (value as f32).clamp(f32::MIN, f32::MAX)
 }

@@ -446,6 +446,18 @@ fn a_value_out_of_its_valid_range_is_told_of_and_never_learned() {
 }
 
 #[test]
+fn nothing_is_expected_of_a_channel_that_was_never_seen() {
+    let range = ChannelRule { valid_max: 50.0, ..ChannelRule::default() };
+    let rules = Rules { channels: vec![range; 2], ..Rules::default() };
+    let mut rows = calm(8, 2, 1);
+    rows[0].1[0] = 1e6;
+    let outcomes = play(&mut detector(2, small_settings()), &rows, &rules, &mut Scratch::default());
+    let channels = &outcomes[0].alerts[0].channels;
+    assert!(channels.iter().all(|channel| channel.expected.is_nan()), "{channels:?}");
+    assert_eq!((channels[0].observed, channels[0].high, channels[1].observed), (1e6, 50.0, rows[0].1[1]));
+}
+
+#[test]
 fn a_wider_schema_in_the_warm_up_keeps_rows_and_open_alerts() {
     let mut rows = calm(3, 2, 300);
     fault(&mut rows, 0, 290, 60.0);
