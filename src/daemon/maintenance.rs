@@ -81,7 +81,7 @@ pub fn change(
     };
     let Restored { mut lane, report, mut spill, .. } = work.restore(id, &held)?;
     if lane.is_out_of_memory(entity) {
-        let bytes = spill.take(entity).map_err(no_room)?;
+        let bytes = spill.take(entity).map_err(|error| no_room(&error))?;
         lane.revive(entity, bytes.as_deref(), lane.census().next_offset);
     }
     change(&mut lane).map_err(Refused::Outside)?;
@@ -270,7 +270,7 @@ impl Work<'_> {
         replay(restorer, id, read_from..*live_from, handle, cancelled)?;
         held.check()?;
         match failed {
-            Some(error) => Err(no_room(error)),
+            Some(error) => Err(no_room(&error)),
             None => {
                 let report = lane.finish_recovery();
                 Ok(Restored { lane, report, read_from, spill })
@@ -313,8 +313,7 @@ impl Work<'_> {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn no_room(error: std::io::Error) -> Refused {
+fn no_room(error: &std::io::Error) -> Refused {
     Refused::Outside(format!("no room for entities that leave memory: {error}"))
 }
 

@@ -255,6 +255,16 @@ impl Daemon {
     }
 }
 
+/// Waits until so many lanes are live, and each of these has some.
+pub fn wait_for_lanes(daemons: &[&Daemon], partitions: u32) {
+    let live = |daemon: &Daemon| daemon.get("/metrics").map(|_| daemon.metric("offkey_lanes{state=\"live\"}"));
+    wait_for("every lane to be live on one instance", 180, || {
+        let lanes: Option<Vec<f64>> = daemons.iter().map(|daemon| live(daemon)).collect();
+        let lanes = lanes?;
+        (lanes.iter().sum::<f64>() == f64::from(partitions) && lanes.iter().all(|n| *n > 0.0)).then_some(())
+    });
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended.

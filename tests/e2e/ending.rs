@@ -3,10 +3,10 @@
 use crate::broker::{create_topic, delete_records, shared};
 use crate::daemon::{Setup, unique};
 use crate::fleet::Fleet;
+use crate::model::done;
 use crate::topic::Writer;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::process::Command;
 
 const FAULTY: [&str; 4] = ["pump-0", "pump-2", "pump-4", "pump-6"];
 
@@ -63,12 +63,7 @@ fn an_open_alert_ends_with_what_was_learned_of_its_entity() {
     assert_eq!(last_words(&setup)["pump-0"], closed("ended"));
     daemon.stop();
 
-    let reset = Command::new(env!("CARGO_BIN_EXE_offkey"))
-        .args(["model", "reset", "pump-2", "-c"])
-        .arg(setup.config("command", 1))
-        .output()
-        .unwrap();
-    assert!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));
+    done(&setup, &["model", "reset", "pump-2"]);
     assert_eq!(last_words(&setup)["pump-2"], closed("ended"));
 
     // One goes on through a restart; then the log is cut, and nothing shows a model of another shape what was there.

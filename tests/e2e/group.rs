@@ -2,20 +2,11 @@
 
 use crate::broker::{create_topic, shared};
 use crate::checker::check_at_the_end;
-use crate::daemon::{Daemon, Setup, unique};
+use crate::daemon::{Daemon, Setup, unique, wait_for_lanes};
 use crate::faults::{assert_no_divergence, compare, produce, produce_behind};
 use crate::wait_for;
 use crate::watcher::Watcher;
 use std::time::{Duration, Instant};
-
-fn wait_for_lanes(daemons: &[&Daemon], partitions: u32) {
-    let live = |daemon: &Daemon| daemon.get("/metrics").map(|_| daemon.metric("offkey_lanes{state=\"live\"}"));
-    wait_for("every lane to be live on one instance", 180, || {
-        let lanes: Option<Vec<f64>> = daemons.iter().map(|daemon| live(daemon)).collect();
-        let lanes = lanes?;
-        (lanes.iter().sum::<f64>() == f64::from(partitions) && lanes.iter().all(|n| *n > 0.0)).then_some(())
-    });
-}
 
 #[test]
 fn instances_come_and_go_under_load_and_change_nothing() {

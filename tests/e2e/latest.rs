@@ -1,9 +1,8 @@
 //! `input.start = "latest"`: what came before the daemon is passed over, and nothing that came after it.
 
 use crate::broker::{create_topic, grow_topic, shared};
-use crate::daemon::{Daemon, Setup, unique};
+use crate::daemon::{Setup, unique, wait_for_lanes};
 use crate::topic::Writer;
-use crate::wait_for;
 use std::collections::BTreeMap;
 
 const LATEST: [(&str, &str); 1] = [("OFFKEY__INPUT__START", "latest")];
@@ -26,12 +25,6 @@ fn scored(setup: &Setup) -> BTreeMap<String, usize> {
     scored
 }
 
-fn wait_for_lanes(daemon: &Daemon, n: f64) {
-    wait_for("live lanes", 120, || {
-        daemon.get("/metrics").and_then(|_| (daemon.metric("offkey_lanes{state=\"live\"}") == n).then_some(()))
-    });
-}
-
 #[test]
 fn what_comes_to_an_idle_partition_while_nobody_runs_is_read() {
     let bootstrap = shared();
@@ -41,7 +34,7 @@ fn what_comes_to_an_idle_partition_while_nobody_runs_is_read() {
     setup.create_outputs();
     send(&setup, 0, "before", 9);
     let daemon = setup.start_with("a", &LATEST);
-    wait_for_lanes(&daemon, 2.0);
+    wait_for_lanes(&[&daemon], 2);
     send(&setup, 0, "busy", 5);
     setup.wait_until_read();
     daemon.stop();
@@ -61,10 +54,10 @@ fn a_partition_that_is_added_is_read_from_its_beginning() {
     setup.more = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"2000\"".to_owned();
     setup.create_outputs();
     let daemon = setup.start_with("a", &LATEST);
-    wait_for_lanes(&daemon, 1.0);
+    wait_for_lanes(&[&daemon], 1);
     grow_topic(bootstrap, &input, 2);
     send(&setup, 1, "new", 9);
-    wait_for_lanes(&daemon, 2.0);
+    wait_for_lanes(&[&daemon], 2);
     setup.wait_until_read();
     daemon.stop();
     assert_eq!(scored(&setup), BTreeMap::from([("new".to_owned(), 9)]));

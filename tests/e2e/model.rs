@@ -22,7 +22,7 @@ fn offkey(setup: &Setup, arguments: &[&str]) -> Output {
 }
 
 /// Runs it and expects that it is done.
-fn done(setup: &Setup, arguments: &[&str]) -> String {
+pub fn done(setup: &Setup, arguments: &[&str]) -> String {
     let output = offkey(setup, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -2,7 +2,7 @@
 
 use crate::broker::{create_topic, delete_records, delete_topic, grow_topic, shared};
 use crate::checker::check_places;
-use crate::daemon::{Setup, unique};
+use crate::daemon::{Setup, unique, wait_for_lanes};
 use crate::faults::produce_behind;
 use crate::topic::{committed, ends};
 use crate::wait_for;
@@ -26,9 +26,7 @@ fn partitions_that_are_added_are_read_from_their_beginning() {
     // By a new producer, which knows of them at once: nobody was there when their first records came.
     produce_behind(300, bootstrap, &input, 300, 2_000).join().unwrap();
     assert!(ends(bootstrap, &input).iter().all(|end| *end > 0), "no machine has moved: this shows nothing");
-    wait_for("four live lanes", 120, || {
-        daemon.get("/metrics").and_then(|_| (daemon.metric("offkey_lanes{state=\"live\"}") == 4.0).then_some(()))
-    });
+    wait_for_lanes(&[&daemon], 4);
     setup.wait_until_read();
     assert!(daemon.log().contains("more partitions"), "nothing was said\n{}", daemon.log());
     daemon.stop();
