@@ -1,6 +1,8 @@
 //! What is passed on to librdkafka.
 
-use crate::{check, check_as, offkey};
+use crate::check;
+#[cfg(feature = "daemon")]
+use crate::{check_as, offkey};
 use expect_test::expect;
 
 #[test]
