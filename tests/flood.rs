@@ -8,9 +8,9 @@ mod counting;
 use offkey::config::Config;
 use offkey::detector::Settings as DetectorSettings;
 use offkey::detector::warmup::Length;
-use offkey::lane::align::Late;
 use offkey::lane::effects::Stream;
 use offkey::lane::record::{PartitionId, Record};
+use offkey::lane::terms::Terms;
 use offkey::lane::{Handled, Lane, Memory, Settings};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,22 +27,18 @@ fn lane(warmup: u64) -> Lane {
     let config = Config::defaults();
     let detector = DetectorSettings { warmup: Length::Rows(warmup), ..DetectorSettings::clone(&config.detector) };
     let settings = Settings {
-        decoder: config.input.decoder.clone(),
-        align: config.align(),
         detector: Arc::new(detector),
         name: config.name.clone(),
         scores: true,
-        probation_rows: 3,
         max_entities: LIMIT.entities,
         max_alert: 1 << 20,
         max_dead_letter: 1 << 20,
         max_snapshot: 1 << 24,
         snapshot_interval: Duration::from_secs(30),
-        late: Late::Keep,
         snapshots_lead: false,
     };
     let id = PartitionId { topic: "telemetry".into(), partition: 0 };
-    let mut lane = Lane::new(id, 0, Arc::new(settings), Arc::new(config.rules));
+    let mut lane = Lane::new(id, 0, Arc::new(settings), Arc::new(Terms { probation_rows: 3, ..config.terms() }));
     lane.set_memory(LIMIT);
     lane
 }

@@ -11,6 +11,7 @@ mod raw;
 mod reload;
 mod rules;
 mod shape;
+mod terms;
 mod tree;
 pub mod units;
 pub mod whole;
@@ -26,7 +27,6 @@ pub use tree::{DEFAULT, Source};
 use crate::detector;
 use crate::lane::align;
 use crate::lane::rulebook::Rulebook;
-use crate::wire::format::Format;
 use error::Problems;
 use raw::Raw;
 use serde_json::Value;
@@ -123,16 +123,10 @@ impl Config {
         Self::load(Source::Default, []).expect("config/offkey.toml is tested")
     }
 
-    /// How records become rows. A gap of more steps than a window has rows would fill it with nothing but held values: it is
-    /// a break.
+    /// How records become rows.
     #[must_use]
     pub fn align(&self) -> align::Settings {
-        align::Settings {
-            merge: matches!(self.input.decoder.format, Format::JsonLong { .. }),
-            interval: self.input.interval,
-            max_lateness: self.input.max_lateness,
-            max_fill: i64::try_from(self.detector.window_rows).unwrap_or(i64::MAX),
-        }
+        terms::align(&self.input, &self.detector)
     }
 
     fn of(

@@ -2,22 +2,22 @@
 
 use super::Config;
 use super::error::{ConfigError, ConfigErrors};
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use serde_json::{Value, json};
 
 impl Config {
-    /// The rules of a new configuration, if everything else is as it was.
+    /// The terms of a new configuration, if nothing but its rules is new.
     ///
     /// # Errors
     /// Every key that differs and needs a restart; the old configuration stays.
-    pub fn reload(&self, new: &Self) -> Result<Rulebook, ConfigErrors> {
+    pub fn reload(&self, new: &Self) -> Result<Terms, ConfigErrors> {
         let mut changed = Vec::new();
         differences(&self.fixed(), &new.fixed(), "", &mut changed);
         let keys = changed
             .into_iter()
             .map(|key| ConfigError::new(key, "cannot change while running", "restart offkey to change it"));
         let errors: Vec<_> = keys.collect();
-        if errors.is_empty() { Ok(new.rules.clone()) } else { Err(ConfigErrors(errors)) }
+        if errors.is_empty() { Ok(new.terms()) } else { Err(ConfigErrors(errors)) }
     }
 
     /// Everything that needs a restart.

@@ -10,7 +10,6 @@ use crate::lane::rulebook::{ChannelPattern, Override, Rulebook, SilencePattern};
 use crate::wire::timestamp::parse_rfc3339;
 use globset::{Glob, GlobMatcher};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// Level of rarity if none is given: about one alert in ten days of five-minute rows.
 const RARITY: f32 = 2.2;
@@ -99,54 +98,7 @@ pub(super) fn rulebook(raw: &Raw, overrides: &[(usize, RawOverride)], problems: 
     if problems.0.len() > before {
         return None;
     }
-    Some(Rulebook {
-        threshold: threshold?,
-        alert: alert?,
-        channels,
-        overrides: read,
-        silences,
-        fingerprint: fingerprint(&reloadable(raw, overrides)),
-    })
-}
-
-/// What may change while running, as it stands in the file.
-pub(super) fn reloadable(raw: &Raw, overrides: &[(usize, RawOverride)]) -> Value {
-    serde_json::json!({
-        "threshold": raw.threshold, "alert": raw.alert, "channel": raw.channel, "silence": raw.silence,
-        "override": overrides.iter().map(|(_, over)| over).collect::<Vec<_>>(),
-    })
-}
-
-/// The first 64 bits of the SHA-256 of a tree, with sorted keys whatever features serde_json was built with.
-pub(super) fn fingerprint(tree: &Value) -> u64 {
-    fn feed(tree: &Value, hash: &mut Sha256) {
-        match tree {
-            Value::Object(table) => {
-                let mut names: Vec<_> = table.keys().collect();
-                names.sort();
-                hash.update(b"{");
-                for name in names {
-                    hash.update(name.as_bytes());
-                    hash.update(b"=");
-                    feed(&table[name], hash);
-                }
-                hash.update(b"}");
-            }
-            Value::Array(array) => {
-                hash.update(b"[");
-                for value in array {
-                    feed(value, hash);
-                }
-                hash.update(b"]");
-            }
-            leaf => hash.update(leaf.to_string().as_bytes()),
-        }
-        hash.update(b";");
-    }
-    let mut hash = Sha256::new();
-    feed(tree, &mut hash);
-    let hash = hash.finalize();
-    hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    Some(Rulebook { threshold: threshold?, alert: alert?, channels, overrides: read, silences })
 }
 
 fn glob(pattern: &str, at: &str, problems: &mut Problems) -> Option<GlobMatcher> {

@@ -178,8 +178,8 @@ fn an_override_may_take_another_method_than_the_common_one() {
 #[test]
 fn a_reload_changes_rules_and_nothing_else() {
     let old = load("[threshold]\nlevel = 2.0").unwrap();
-    let rules = old.reload(&load("[threshold]\nlevel = 3.0").unwrap()).unwrap();
-    assert_ne!(rules.fingerprint, old.rules.fingerprint);
+    let terms = old.reload(&load("[threshold]\nlevel = 3.0").unwrap()).unwrap();
+    assert_ne!(terms.fingerprint, old.terms().fingerprint);
     let told = old.reload(&load("[window]\nrows = 8\n[alert]\nname = \"other\"").unwrap()).unwrap_err().to_string();
     assert!(told.contains("window.rows: cannot change while running"), "{told}");
     assert!(told.contains("alert.name: cannot change while running"), "{told}");
@@ -189,8 +189,34 @@ fn a_reload_changes_rules_and_nothing_else() {
 fn fingerprints_depend_on_what_they_stand_for() {
     let (a, b) = (Config::defaults(), load("[threshold]\nlevel = 3.0").unwrap());
     assert_eq!(a.detector.fingerprint(), b.detector.fingerprint());
-    assert_ne!(a.rules.fingerprint, b.rules.fingerprint);
+    assert_ne!(a.terms().fingerprint, b.terms().fingerprint);
     assert_ne!(a.detector.fingerprint(), load("[window]\nrows = 8").unwrap().detector.fingerprint());
+}
+
+#[test]
+fn terms_come_back_from_their_text_under_any_other_configuration() {
+    let config = load(
+        "[input]\ntopics = [\"a\"]\nentity = [\"site\", \"machine.id\"]\nchannels = [\"t*\"]\ninterval = \"1s\"\nmax_lateness = \"3s\"\n\
+         late = \"drop\"\n[state]\nprobation_rows = 7\n[threshold]\nmethod = \"quantile\"\nquantile = 0.9973\n[alert]\n\
+         critical_ratio = 2.1\n[[channel]]\nmatch = \"t1\"\nunit = \"K\"\nvalid_max = 99.9\n[[override]]\nmatch = \"x*\"\n\
+         threshold = { method = \"mad\" }\nalert = { open_rows = 2, open_of = 3 }\nchannel = [{ match = \"*\", direction = \"up\" }]\n\
+         [[silence]]\nmatch = \"*\"\nfrom = \"2026-01-01T00:00:00Z\"\nlearn = true",
+    )
+    .unwrap();
+    let terms = config.terms();
+    let other = load(
+        "[input]\ntopics = [\"b\"]\nformat = \"json_long\"\n[alert]\nname = \"other\"\nopen_rows = 4\nopen_of = 4",
+    )
+    .unwrap();
+    let read = other.terms_of(&terms.text).unwrap();
+    // But for the name, which stands in an override's section too, they are the same.
+    assert_eq!((read.fingerprint, &read.text), (terms.fingerprint, &terms.text));
+    assert_eq!((&read.decoder, read.align, read.late), (&terms.decoder, terms.align, terms.late));
+    assert_eq!(read.probation_rows, 7);
+    assert_eq!(format!("{:?}", read.rulebook), format!("{:?}", terms.rulebook));
+    assert!(!terms.text.contains("\"topics\""));
+    let later = terms.text.replace("max_lateness", "most_lateness");
+    assert!(other.terms_of(&later).unwrap_err().to_string().contains("max_lateness"));
 }
 
 #[test]

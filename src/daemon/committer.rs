@@ -15,7 +15,7 @@ use crate::kafka::state_log::StateLog;
 use crate::kafka::topics;
 use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use crate::lane::{self, Lane, Part};
 use crate::planted::is_planted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,8 +45,8 @@ pub struct Committer {
 pub struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
-    /// The newest rules: those of the configuration, or what was reloaded since.
-    pub rules: Arc<Rulebook>,
+    /// The newest terms: those of the configuration, or what was reloaded since.
+    pub terms: Arc<Terms>,
     /// Limits found on the broker.
     pub found: crate::kafka::topics::Found,
     /// Counts client errors.
@@ -82,7 +82,7 @@ impl Committer {
         // Never the same after a restart.
         let first_number = (unix_millis(SystemTime::now()) as u64) << 20;
         Self {
-            protocol: Protocol::new(settings, Arc::clone(&parts.rules), first_number),
+            protocol: Protocol::new(settings, Arc::clone(&parts.terms), first_number),
             settings: Arc::new(lane_settings(config, &parts.found)),
             topics,
             producer: None,
@@ -155,7 +155,7 @@ impl Committer {
             Event::Broken(_)
             | Event::Recovered { .. }
             | Event::RecoveryFailed { .. }
-            | Event::Rules(_)
+            | Event::Terms(_)
             | Event::StateLost
             | Event::Stop
             | Event::ConsumerFailed(_)
@@ -170,12 +170,12 @@ impl Committer {
     /// The answer, if the command has one.
     fn carry_out(&mut self, command: Command) -> Option<Event> {
         match command {
-            Command::Cut { staying, leaving, all, rules } => return Some(self.cut(&staying, &leaving, all, &rules)),
+            Command::Cut { staying, leaving, all, terms } => return Some(self.cut(&staying, &leaving, all, &terms)),
             Command::NotePlace => self.place = self.parts.consumer.group_metadata(),
             Command::Commit => return Some(Event::Committed(self.commit())),
             Command::Look { lanes } => return Some(Event::Found(self.look(&lanes))),
             Command::WriteBarriers { lanes, nonce } => return Some(Event::Starts(self.write_barriers(&lanes, nonce))),
-            Command::Restore { start, recovery, rules } => self.restore(start, recovery, rules),
+            Command::Restore { start, recovery, terms } => self.restore(start, recovery, terms),
             Command::GoLive { lane, offset } => {
                 tracing::info!(%lane, offset, "a lane is live");
                 self.parts.status.live(&lane, offset);
@@ -212,12 +212,12 @@ impl Committer {
         let _ = self.parts.orders.send(order);
     }
 
-    fn cut(&self, staying: &[PartitionId], leaving: &[PartitionId], all: bool, rules: &Arc<Rulebook>) -> Event {
+    fn cut(&self, staying: &[PartitionId], leaving: &[PartitionId], all: bool, terms: &Arc<Terms>) -> Event {
         let (workers, now) = (&self.parts.workers, self.started.elapsed());
         let waits = |lane: &PartitionId| workers.backlog(lane).load(Ordering::Relaxed) > 0;
         let is_drained = !staying.iter().chain(leaving).any(waits);
-        let mut parts = workers.cut(staying, now, all, rules);
-        parts.extend(workers.cut(leaving, now, true, rules));
+        let mut parts = workers.cut(staying, now, all, terms);
+        parts.extend(workers.cut(leaving, now, true, terms));
         let (news, quiet): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.is_news);
         quiet.iter().for_each(|part| self.parts.status.add(&part.effects.tally));
         Event::Cut { parts: news, is_drained }
@@ -316,13 +316,13 @@ impl Committer {
         Ok((found.into_iter().map(start).collect::<Result<_, _>>()?, prompt))
     }
 
-    fn restore(&mut self, start: Start, recovery: u64, rules: Arc<Rulebook>) {
+    fn restore(&mut self, start: Start, recovery: u64, terms: Arc<Terms>) {
         let Parts { config, count_error, status, workers, back, .. } = &self.parts;
         let (lane, backlog, cancelled) = (start.lane.clone(), Backlog::default(), Arc::new(AtomicBool::new(false)));
         workers.adopt(lane.clone(), Arc::clone(&backlog));
         let (id, live_from, settings) = (lane.clone(), start.live_from, Arc::clone(&self.settings));
-        let empty = Box::new(move || Lane::new(id.clone(), live_from, Arc::clone(&settings), Arc::clone(&rules)));
-        let job = Job { start, empty, recovery, backlog, cancelled: Arc::clone(&cancelled) };
+        let empty = Box::new(move |terms| Lane::new(id.clone(), live_from, Arc::clone(&settings), terms));
+        let job = Job { start, empty, terms, recovery, backlog, cancelled: Arc::clone(&cancelled) };
         self.cancels.insert(lane, cancelled);
         recovery::spawn(job, config, count_error, workers, status, back.clone());
     }

@@ -3,7 +3,7 @@
 //! them; and no instance can have the lane meanwhile, because the group gave it to us.
 
 use super::lane_settings;
-use super::recovery::{read_state, replay, start_of};
+use super::recovery::{read_state, replay, start_of, terms_of_replay};
 use super::spill::Spill;
 use crate::config::{Config, Delivery};
 use crate::epoch::{Commit, Epoch, Failure, Start};
@@ -247,11 +247,11 @@ impl Work<'_> {
         held: &Held,
     ) -> Result<Restored, Refused> {
         let Start { lane: id, committed, live_from, log_start } = start;
-        let (settings, rulebook) =
-            (Arc::new(lane_settings(self.config, self.found)), Arc::new(self.config.rules.clone()));
-        let mut lane = Lane::new(id.clone(), *live_from, settings, rulebook);
-        let mut spill = Spill::default();
         let cancelled = || held.is_lost();
+        let ours = Arc::new(self.config.terms());
+        let terms = terms_of_replay(restorer, self.config, start, &ours, nonce, cancelled)?;
+        let mut lane = Lane::new(id.clone(), *live_from, Arc::new(lane_settings(self.config, self.found)), terms);
+        let mut spill = Spill::default();
         let state = PartitionId { topic: self.config.state.topic.as_str().into(), partition: id.partition };
         let mut failed = None;
         read_state(
@@ -273,6 +273,7 @@ impl Work<'_> {
             Some(error) => Err(no_room(&error)),
             None => {
                 let report = lane.finish_recovery();
+                lane.set_terms(&ours);
                 Ok(Restored { lane, report, read_from, spill })
             }
         }

@@ -34,7 +34,7 @@ use crate::kafka::failure::ErrorKind;
 use crate::kafka::state_log::StateLog;
 use crate::kafka::topics::{self, Found};
 use crate::lane::record::PartitionId;
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use crate::lane::{self, Part};
 use crate::metrics::Metrics;
 use committer::Committer;
@@ -112,9 +112,9 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let looked_at = Arc::clone(&status);
     let served = http::Served { metrics: Arc::clone(&metrics), checks: Box::new(move || looked_at.checks()) };
     let http = tokio::spawn(http::serve(listener, Arc::new(served), http::Limits::default(), http_ends));
-    let (rules, changed_rules) = watch::channel(Arc::new(config.rules.clone()));
-    tokio::spawn(reload::watch(Arc::clone(&config), file, Arc::clone(&status), hangup, rules));
-    let exit = run_again(&config, &changed_rules, &status, &mut stop).await;
+    let (terms, changed_terms) = watch::channel(Arc::new(config.terms()));
+    tokio::spawn(reload::watch(Arc::clone(&config), file, Arc::clone(&status), hangup, terms));
+    let exit = run_again(&config, &changed_terms, &status, &mut stop).await;
     // Last, so that the metrics tell of the steps before.
     let _ = end_http.send(true);
     let _ = tokio::time::timeout(CLOSE, http).await;
@@ -133,13 +133,13 @@ fn beginning_now(mut config: Config) -> Config {
 /// minute there is another.
 async fn run_again(
     config: &Arc<Config>,
-    rules: &watch::Receiver<Arc<Rulebook>>,
+    terms: &watch::Receiver<Arc<Terms>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> Exit {
     let mut fenced: Option<Instant> = None;
     loop {
-        match run_with(config, rules.clone(), status, stop).await {
+        match run_with(config, terms.clone(), status, stop).await {
             End::Stopped => return Exit::Clean,
             End::StoppedInDoubt => {
                 tracing::warn!("the last epoch was not committed in time: its records are read again");
@@ -162,7 +162,7 @@ async fn run_again(
 
 async fn run_with(
     config: &Arc<Config>,
-    mut rules: watch::Receiver<Arc<Rulebook>>,
+    mut terms: watch::Receiver<Arc<Terms>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
@@ -225,7 +225,7 @@ async fn run_with(
     let state_log = Arc::<StateLog>::default();
     let parts = committer::Parts {
         config: Arc::clone(config),
-        rules: Arc::clone(&rules.borrow_and_update()),
+        terms: Arc::clone(&terms.borrow_and_update()),
         found,
         count_error: Arc::clone(&count_error),
         status: Arc::clone(status),
@@ -256,8 +256,8 @@ async fn run_with(
     let reload = tokio::spawn({
         let events = events.clone();
         async move {
-            while rules.changed().await.is_ok() {
-                let _ = events.send(Event::Rules(Arc::clone(&rules.borrow_and_update())));
+            while terms.changed().await.is_ok() {
+                let _ = events.send(Event::Terms(Arc::clone(&terms.borrow_and_update())));
             }
         }
     });
@@ -327,13 +327,9 @@ async fn prepare(config: &Config, status: &Status, count_error: &CountError) -> 
 
 fn lane_settings(config: &Config, found: &Found) -> lane::Settings {
     lane::Settings {
-        decoder: config.input.decoder.clone(),
-        align: config.align(),
-        late: config.input.late,
         detector: Arc::clone(&config.detector),
         name: config.name.clone(),
         scores: config.output.scores.is_some(),
-        probation_rows: config.state.probation_rows as usize,
         max_entities: config.state.max_entities,
         max_alert: found.max_alert,
         max_dead_letter: found.max_dead_letter,
@@ -424,9 +420,9 @@ impl Workers {
     }
 
     /// The parts of these lanes, cut at the same time.
-    fn cut(&self, lanes: &[PartitionId], now: Duration, all: bool, rules: &Arc<Rulebook>) -> Vec<Part> {
+    fn cut(&self, lanes: &[PartitionId], now: Duration, all: bool, terms: &Arc<Terms>) -> Vec<Part> {
         committer::gather(lanes, |lane, parts| {
-            self.send(lane, Work::Cut { lane: lane.clone(), now, all, rules: Arc::clone(rules), parts });
+            self.send(lane, Work::Cut { lane: lane.clone(), now, all, terms: Arc::clone(terms), parts });
         })
     }
 }

@@ -228,6 +228,7 @@ mod tests {
             newest_ms: Some(1_000 * next_offset),
             replay_offset: next_offset,
             accumulator: 0,
+            terms: 0,
             is_news: true,
         }]
     }

@@ -13,7 +13,8 @@ use crate::kafka::restorer::Restorer;
 use crate::lane::Lane;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
-use crate::wire::state_record::{Barrier, Envelope, Key};
+use crate::lane::terms::Terms;
+use crate::wire::state_record::{Barrier, Envelope, Key, OffsetMetadata};
 use rdkafka::Message as _;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -29,8 +30,10 @@ const AHEAD: usize = 32 << 20;
 pub struct Job {
     /// Whose, and from where to where.
     pub start: Start,
-    /// The lane that is to be restored, with nothing in it.
-    pub empty: Box<dyn Fn() -> Lane + Send>,
+    /// The lane that is to be restored under these terms, with nothing in it.
+    pub empty: Box<dyn Fn(Arc<Terms>) -> Lane + Send>,
+    /// In force once it is live.
+    pub terms: Arc<Terms>,
     /// Its number, and that of our barrier.
     pub recovery: u64,
     /// Bytes before the lane.
@@ -103,7 +106,8 @@ fn recover(
     let started = Instant::now();
     let restorer = Restorer::new(&config.kafka, count_error)?;
     let Start { lane, live_from, log_start, .. } = &job.start;
-    let work = Restoring { job, restorer: &restorer, state_topic: &config.state.topic, workers };
+    let terms = terms_of_replay(&restorer, config, &job.start, &job.terms, job.recovery, || job.is_cancelled())?;
+    let work = Restoring { job, restorer: &restorer, state_topic: &config.state.topic, workers, terms };
     let Some(mut restored) = work.restore(None)? else { return Ok(()) };
     if restored.wanted < *log_start {
         tracing::error!(%lane, replay_from = restored.wanted, log_start, "the log does not reach back to the oldest change that is in no snapshot; that part of what was learned is lost");
@@ -135,6 +139,8 @@ struct Restoring<'a> {
     restorer: &'a Restorer,
     state_topic: &'a str,
     workers: &'a Workers,
+    /// For what is read again.
+    terms: Arc<Terms>,
 }
 
 /// What came of it.
@@ -150,11 +156,11 @@ struct Restored {
 impl Restoring<'_> {
     /// Snapshots, then the input from where they end, or from `from` on. `None`: the lane was taken away meanwhile.
     fn restore(&self, from: Option<i64>) -> Result<Option<Restored>, Failure> {
-        let Self { job, restorer, state_topic, workers } = self;
+        let Self { job, restorer, state_topic, workers, terms } = self;
         let Start { lane, live_from, log_start, .. } = &job.start;
         let state = PartitionId { topic: (*state_topic).into(), partition: lane.partition };
-        let cancelled = || job.cancelled.load(Ordering::SeqCst);
-        workers.send(lane, Work::Add(Box::new((job.empty)()), Arc::clone(&job.backlog)));
+        let cancelled = || job.is_cancelled();
+        workers.send(lane, Work::Add(Box::new((job.empty)(Arc::clone(terms))), Arc::clone(&job.backlog)));
         let restore = |key: &[u8], value: Option<&[u8]>| {
             job.wait_for_room();
             let value = value.map(<[u8]>::to_vec);
@@ -174,10 +180,61 @@ impl Restoring<'_> {
         };
         let n_replayed = replay(restorer, lane, read_from..*live_from, handle, cancelled)?;
         let (answer, report) = channel();
-        workers.send(lane, Work::Finish(lane.clone(), answer));
+        workers.send(lane, Work::Finish(lane.clone(), Arc::clone(&job.terms), answer));
         let report = report.recv().ok();
         Ok(report.map(|report| Restored { report, wanted, read_from, n_replayed }))
     }
+}
+
+/// The terms under which the input is to be read again: those that were committed with the offset, from the state topic if they are
+/// not ours.
+///
+/// # Errors
+/// Retriable.
+pub fn terms_of_replay(
+    restorer: &Restorer,
+    config: &Config,
+    start: &Start,
+    ours: &Arc<Terms>,
+    nonce: u64,
+    cancelled: impl Fn() -> bool,
+) -> Result<Arc<Terms>, Failure> {
+    let Start { lane, committed, live_from, .. } = start;
+    let committed = committed.as_ref().and_then(|committed| OffsetMetadata::decode(&committed.metadata));
+    let Some(wanted) = committed.filter(|committed| committed.replay_offset < *live_from).and_then(|found| found.terms)
+    else {
+        return Ok(Arc::clone(ours));
+    };
+    if wanted == ours.fingerprint {
+        return Ok(Arc::clone(ours));
+    }
+    let key = Key::Terms { topic: &lane.topic, partition: lane.partition }.encode();
+    let state = PartitionId { topic: config.state.topic.as_str().into(), partition: lane.partition };
+    let mut text = None;
+    let take = |at: &[u8], value: Option<&[u8]>| {
+        if at == key
+            && let Some(Ok(envelope)) = value.map(Envelope::decode)
+            && envelope.fingerprint == wanted
+        {
+            text = Some(String::from_utf8_lossy(envelope.body).into_owned());
+        }
+    };
+    read_state(restorer, state, nonce, take, cancelled)?;
+    let found = text.ok_or_else(|| "they are not in the state topic".to_owned());
+    let found = found.and_then(|text| config.terms_of(&text).map_err(|errors| errors.to_string()));
+    match found {
+        Ok(terms) if terms.fingerprint == wanted => {
+            tracing::info!(%lane, "the config has changed since the last commit: what is read again is judged as it was");
+            Ok(Arc::new(terms))
+        }
+        Ok(_) => Ok(not_found(lane, "this version reads them otherwise", ours)),
+        Err(why) => Ok(not_found(lane, &why, ours)),
+    }
+}
+
+fn not_found(lane: &PartitionId, why: &str, ours: &Arc<Terms>) -> Arc<Terms> {
+    tracing::error!(%lane, why, "the settings under which the last records were handled cannot be had: what is read again is judged by today's, and alerts that are open may differ from what was told");
+    Arc::clone(ours)
 }
 
 /// Reads a partition of the state topic up to the barrier of this number, and gives each record before it to `take`.
@@ -255,12 +312,16 @@ pub fn replay(
 }
 
 impl Job {
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
     fn metadata(&self) -> Option<String> {
         self.start.committed.as_ref().map(|committed| committed.metadata.clone())
     }
 
     fn wait_for_room(&self) {
-        while self.backlog.load(Ordering::Relaxed) > AHEAD && !self.cancelled.load(Ordering::SeqCst) {
+        while self.backlog.load(Ordering::Relaxed) > AHEAD && !self.is_cancelled() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::status::Status;
 use crate::config::{Config, Source, environment};
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub async fn watch(
     file: Option<PathBuf>,
     status: Arc<Status>,
     mut hangup: Signal,
-    rules: Sender<Arc<Rulebook>>,
+    terms: Sender<Arc<Terms>>,
 ) {
     let read = |file: &Option<PathBuf>| file.as_ref().and_then(|file| std::fs::read(file).ok());
     let mut content = read(&file);
@@ -37,9 +37,9 @@ pub async fn watch(
         let loaded = Config::load(source, environment()).and_then(|new| config.reload(&new));
         let taken = loaded.is_ok();
         match loaded {
-            Ok(rulebook) => {
+            Ok(new) => {
                 tracing::info!("the config was read again: new rules from the next epoch on");
-                rules.send_replace(Arc::new(rulebook));
+                terms.send_replace(Arc::new(new));
             }
             Err(errors) => tracing::error!(%errors, "the changed config is refused; the old one stays"),
         }

@@ -8,7 +8,7 @@ use super::timing::Timing;
 use crate::kafka::consumer::{Backlog, Batch};
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use crate::lane::{Census, Handled, Lane, Part};
 use crate::metrics::Metrics;
 use std::any::Any;
@@ -30,10 +30,10 @@ pub enum Work {
     ReplayFrom(PartitionId, Option<String>, Sender<i64>),
     /// Records to handle, live or read again.
     Handle(PartitionId, Batch),
-    /// The input was read again.
-    Finish(PartitionId, Sender<Report>),
-    /// End what has gathered in a lane; `all`: with a snapshot of everything dirty. From its next record on these rules hold.
-    Cut { lane: PartitionId, now: Duration, all: bool, rules: Arc<Rulebook>, parts: Sender<Part> },
+    /// The input was read again. From the lane's next record on these terms hold.
+    Finish(PartitionId, Arc<Terms>, Sender<Report>),
+    /// End what has gathered in a lane; `all`: with a snapshot of everything dirty. From its next record on these terms hold.
+    Cut { lane: PartitionId, now: Duration, all: bool, terms: Arc<Terms>, parts: Sender<Part> },
     /// Every snapshot of a lane is gone: its next cuts write them again.
     Rewrite(PartitionId),
     /// Who is in memory?
@@ -124,22 +124,23 @@ impl Lanes<'_> {
                     kept.waiting.push_back(batch);
                 }
             }
-            Work::Finish(id, answer) => {
+            Work::Finish(id, terms, answer) => {
                 self.attempt(&id, |kept| kept.handle_all(shared));
                 if let Some(kept) = self.kept.get_mut(&id) {
-                    let _ = answer.send(kept.lane.finish_recovery());
+                    let report = kept.lane.finish_recovery();
+                    kept.lane.set_terms(&terms);
+                    // Nobody waits for the report of a recovery that was given up.
+                    let _ = answer.send(report);
                 }
             }
-            Work::Cut { lane, now, all, rules, parts } => {
+            Work::Cut { lane, now, all, terms, parts } => {
                 if let Some(kept) = self.kept.get_mut(&lane) {
                     kept.share(&shared.shares);
-                    // No replay crosses a change of rules: everything dirty before it gets a snapshot.
-                    let all = all || !kept.lane.is_under(&rules);
-                    kept.rewrite(all);
+                    kept.lane.set_terms(&terms);
+                    kept.rewrite(all || kept.lane.are_terms_new());
                     let part = kept.lane.cut(now, all);
                     // Nobody waits for it any more: then its lanes are about to be dropped.
                     let _ = parts.send(part);
-                    kept.lane.set_rulebook(&rules);
                 }
             }
             Work::Rewrite(id) => {

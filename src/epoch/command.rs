@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::value::{Committed, Found};
 use crate::lane::Part;
 use crate::lane::record::PartitionId;
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub enum Event {
         /// Of [`Command::Restore`].
         recovery: u64,
     },
-    /// New rules.
-    Rules(Arc<Rulebook>),
+    /// New terms.
+    Terms(Arc<Terms>),
     /// The state topic holds nothing any more of what was committed to it.
     StateLost,
     /// Drain, commit, leave.
@@ -81,7 +81,7 @@ pub enum Command {
         /// A snapshot of everything dirty for all of them.
         all: bool,
         /// In force from their next record on.
-        rules: Arc<Rulebook>,
+        terms: Arc<Terms>,
     },
     /// Note our place in the group (member, generation): the next commit goes under it.
     NotePlace,
@@ -106,8 +106,8 @@ pub enum Command {
         start: Start,
         /// The barriers' nonce, and the number of this recovery.
         recovery: u64,
-        /// In force from its first record on.
-        rules: Arc<Rulebook>,
+        /// In force from the first record on that the world has not seen; what is read again is under the terms that were committed.
+        terms: Arc<Terms>,
     },
     /// Read a lane's records from this offset on.
     GoLive {

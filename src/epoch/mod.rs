@@ -22,7 +22,7 @@ pub use value::{Commit, Committed, Epoch, Found};
 
 use crate::lane::Part;
 use crate::lane::record::PartitionId;
-use crate::lane::rulebook::Rulebook;
+use crate::lane::terms::Terms;
 use crate::planted::is_planted;
 use doubt::Verdict;
 use lanes::Lanes;
@@ -68,7 +68,7 @@ enum Stopping {
 /// Everything between the group, the lanes and the producer.
 pub struct Protocol {
     settings: Settings,
-    rulebook: Arc<Rulebook>,
+    terms: Arc<Terms>,
     lanes: Lanes,
     phase: Phase,
     orders: VecDeque<Command>,
@@ -88,9 +88,9 @@ impl Protocol {
     /// Nothing assigned yet. Epochs and barriers are numbered from `first_number` on, which must never come again: an epoch is told
     /// from another instance's by its number.
     #[must_use]
-    pub fn new(settings: Settings, rulebook: Arc<Rulebook>, first_number: u64) -> Self {
+    pub fn new(settings: Settings, terms: Arc<Terms>, first_number: u64) -> Self {
         Self {
-            rulebook,
+            terms,
             lanes: Lanes::default(),
             phase: Phase::Idle,
             orders: VecDeque::new(),
@@ -162,7 +162,7 @@ impl Protocol {
                     self.begin_again(vec![lane], now + RECOVERY_BACK_OFF);
                 }
             }
-            Event::Rules(rulebook) => self.rulebook = rulebook,
+            Event::Terms(terms) => self.terms = terms,
             Event::StateLost => self.lose_state(now),
             Event::Stop => {
                 if self.stopping == Stopping::No {
@@ -243,7 +243,7 @@ impl Protocol {
         if all {
             self.stopping = Stopping::Last;
         }
-        Some(Command::Cut { staying, leaving, all, rules: Arc::clone(&self.rulebook) })
+        Some(Command::Cut { staying, leaving, all, terms: Arc::clone(&self.terms) })
     }
 
     fn take_cut(&mut self, mut parts: Vec<Part>, is_drained: bool, now: Duration) {
@@ -310,8 +310,8 @@ impl Protocol {
                 let recovery = self.last_number;
                 // Some may have been lost meanwhile.
                 for start in starts.into_iter().filter(|start| self.lanes.recover(start, recovery)) {
-                    let rules = Arc::clone(&self.rulebook);
-                    self.orders.push_back(Command::Restore { start, recovery, rules });
+                    let terms = Arc::clone(&self.terms);
+                    self.orders.push_back(Command::Restore { start, recovery, terms });
                 }
             }
             Err(failure) => {

@@ -17,6 +17,7 @@ fn part(partition: i32, next_offset: i64) -> Part {
         newest_ms: None,
         replay_offset: next_offset,
         accumulator: 0,
+        terms: 0,
         is_news: true,
     }
 }
@@ -35,8 +36,8 @@ impl Play {
     /// These partitions are live; the group has committed nothing yet.
     fn with_live(partitions: &[i32]) -> Self {
         let settings = Settings { commit_interval: Duration::from_millis(100), n_partitions: 4 };
-        let rulebook = Arc::new(Config::defaults().rules);
-        let mut play = Self { protocol: Protocol::new(settings, rulebook, 0), now: Duration::ZERO };
+        let terms = Arc::new(Config::defaults().terms());
+        let mut play = Self { protocol: Protocol::new(settings, terms, 0), now: Duration::ZERO };
         play.assign(partitions);
         play
     }
@@ -105,7 +106,8 @@ impl Play {
 
 fn of_epoch(number: u64, lanes: &[i32]) -> Found {
     let committed = |partition| {
-        let metadata = crate::wire::state_record::OffsetMetadata { epoch: number, replay_offset: 0, accumulator: 0 };
+        let metadata =
+            crate::wire::state_record::OffsetMetadata { epoch: number, replay_offset: 0, accumulator: 0, terms: None };
         (lane(partition), Some(Committed { offset: 1, metadata: metadata.encode() }))
     };
     lanes.iter().map(|partition| committed(*partition)).collect()

@@ -42,8 +42,12 @@ impl Epoch {
     /// The offsets that belong to it, with its number beside them.
     pub fn commits(&self) -> impl Iterator<Item = Commit> {
         self.parts.iter().map(|part| {
-            let metadata =
-                OffsetMetadata { epoch: self.number, replay_offset: part.replay_offset, accumulator: part.accumulator };
+            let metadata = OffsetMetadata {
+                epoch: self.number,
+                replay_offset: part.replay_offset,
+                accumulator: part.accumulator,
+                terms: Some(part.terms),
+            };
             let committed = Committed { offset: part.next_offset, metadata: metadata.encode() };
             Commit { lane: part.lane.clone(), committed }
         })

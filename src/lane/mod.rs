@@ -16,6 +16,7 @@ pub mod rulebook;
 pub mod size;
 mod snapshots;
 pub mod tally;
+pub mod terms;
 
 pub use census::Census;
 pub use cold::hash as name_hash;
@@ -40,27 +41,19 @@ use entity::{Entity, Surroundings};
 use intake::Measured;
 use record::{PartitionId, Record};
 use recovery::Recovery;
-use rulebook::Rulebook;
 use std::sync::Arc;
 use std::time::Duration;
+use terms::Terms;
 
 /// What a lane has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How records are read.
-    pub decoder: crate::wire::format::Settings,
-    /// How records become rows.
-    pub align: align::Settings,
-    /// What becomes of late ones.
-    pub late: align::Late,
     /// What shapes detectors.
     pub detector: Arc<DetectorSettings>,
     /// Name of the detector, part of every alert's identity.
     pub name: String,
     /// Publish a score for every row.
     pub scores: bool,
-    /// Rows before an entity is given a detector.
-    pub probation_rows: usize,
     /// Entities in memory at most, until [`Lane::set_memory`] says otherwise; see [`Memory::of`].
     pub max_entities: usize,
     /// Bytes of an alert's JSON at most.
@@ -99,6 +92,8 @@ pub struct Part {
     pub replay_offset: i64,
     /// Sum over all rows of all entities of a mix of offset and score.
     pub accumulator: u64,
+    /// Fingerprint of the terms from the replay offset on.
+    pub terms: u64,
     /// The lane has moved, or there is something to see.
     pub is_news: bool,
 }
@@ -109,7 +104,11 @@ pub struct Lane {
     settings: Arc<Settings>,
     /// Of the settings that shape detectors: worked out once.
     fingerprint: u64,
-    rulebook: Arc<Rulebook>,
+    terms: Arc<Terms>,
+    /// What is in no snapshot yet may have been done under others.
+    are_terms_new: bool,
+    /// The state topic holds those in force.
+    are_terms_stored: bool,
     decoder: Decoder,
     decoded: Decoded,
     values: Vec<(ChannelId, f32)>,
@@ -126,10 +125,10 @@ pub struct Lane {
 impl Lane {
     /// A lane that is to be restored up to `live_from`, the offset of its first record that the world has not seen.
     #[must_use]
-    pub fn new(id: PartitionId, live_from: i64, settings: Arc<Settings>, rulebook: Arc<Rulebook>) -> Self {
+    pub fn new(id: PartitionId, live_from: i64, settings: Arc<Settings>, terms: Arc<Terms>) -> Self {
         Self {
             fingerprint: settings.detector.fingerprint(),
-            decoder: Decoder::new(settings.decoder.clone()),
+            decoder: Decoder::new(terms.decoder.clone()),
             decoded: Decoded::default(),
             values: Vec::new(),
             scratch: Scratch::default(),
@@ -142,7 +141,9 @@ impl Lane {
             pending: Effects::default(),
             id,
             settings,
-            rulebook,
+            terms,
+            are_terms_new: true,
+            are_terms_stored: false,
         }
     }
 
@@ -205,10 +206,10 @@ impl Lane {
         if record.offset <= entity.as_of {
             return;
         }
-        let align = &self.settings.align;
+        let align = &self.terms.align;
         if let Some(micros) = entity.aligner.lateness(self.decoded.at, align) {
             self.pending.tally.late += u64::from(live);
-            match self.settings.late {
+            match self.terms.late {
                 Late::Keep => {}
                 Late::Drop => return,
                 Late::DeadLetter if live => return self.reject(record, &late(micros)),
@@ -226,13 +227,13 @@ impl Lane {
     fn judge(&mut self, place: Place, record: &Record<'_>, live: bool, rows: Rows) {
         let mut around = Surroundings {
             channels: self.decoder.channels(),
-            rulebook: &self.rulebook,
+            rulebook: &self.terms.rulebook,
             settings: &self.settings.detector,
-            probation_rows: self.settings.probation_rows,
+            probation_rows: self.terms.probation_rows,
             scratch: &mut self.scratch,
             values: &mut self.values,
         };
-        let (pending, settings, id) = (&mut self.pending, &self.settings, &self.id);
+        let (pending, settings, id, align) = (&mut self.pending, &self.settings, &self.id, &self.terms.align);
         let told = |entity: &Entity, outcome: Outcome| {
             if live {
                 publish(pending, settings, id, record, entity, &outcome);
@@ -243,9 +244,9 @@ impl Lane {
             Rows::Complete => {
                 let Decoded { at, measurements, .. } = &self.decoded;
                 let measured = Measured { at: *at, offset: record.offset, measurements };
-                entity.take_record(&measured, &settings.align, &mut around, told)
+                entity.take_record(&measured, align, &mut around, told)
             }
-            Rows::Waiting => entity.take_rest(&settings.align, &mut around, told),
+            Rows::Waiting => entity.take_rest(align, &mut around, told),
         };
         if live {
             self.pending.tally.count(&counts);
@@ -269,9 +270,11 @@ impl Lane {
     }
 
     /// Ends what has gathered since the last cut. `now` is the shell's clock since its start: snapshots that are due by it are
-    /// added, dirty entities only, `all`: every one of them. One that the state topic does not take stays dirty, and holds the
-    /// replay offset.
+    /// added, dirty entities only, `all`: every one of them, as under new terms: no replay crosses a change of them. One that the
+    /// state topic does not take stays dirty, and holds the replay offset.
     pub fn cut(&mut self, now: Duration, all: bool) -> Part {
+        let all = std::mem::take(&mut self.are_terms_new) || all;
+        self.push_terms();
         let next = now + self.settings.snapshot_interval;
         let mut value = Vec::new();
         for place in self.entities.take_due(now, self.settings.snapshot_interval, all) {
@@ -293,6 +296,7 @@ impl Lane {
             newest_ms: self.newest_ms,
             replay_offset: self.entities.replay_offset(self.next_offset),
             accumulator: self.entities.accumulator(),
+            terms: self.terms.fingerprint,
             is_news,
         }
     }
@@ -328,21 +332,30 @@ impl Lane {
         std::mem::take(&mut self.pending.evicted)
     }
 
-    /// Are these the rules in force?
+    /// May what is in no snapshot yet have been done under other terms? Then the next cut writes everything dirty.
     #[must_use]
-    pub fn is_under(&self, rulebook: &Arc<Rulebook>) -> bool {
-        Arc::ptr_eq(&self.rulebook, rulebook)
+    pub fn are_terms_new(&self) -> bool {
+        self.are_terms_new
     }
 
-    /// New rules, from the next record on. To be called when everything dirty was cut, so that no replay crosses the change.
-    pub fn set_rulebook(&mut self, rulebook: &Arc<Rulebook>) {
-        if self.is_under(rulebook) {
+    /// Other terms, from the next record on.
+    pub fn set_terms(&mut self, terms: &Arc<Terms>) {
+        if terms.fingerprint == self.terms.fingerprint {
             return;
         }
-        for entity in self.entities.iter_mut() {
-            entity.set_rules(rulebook);
+        let before = std::mem::replace(&mut self.terms, Arc::clone(terms));
+        (self.are_terms_new, self.are_terms_stored) = (true, false);
+        if before.decoder == terms.decoder {
+            self.entities.iter_mut().for_each(|entity| entity.set_rules(&terms.rulebook));
+            return;
         }
-        self.rulebook = Arc::clone(rulebook);
+        // Channels have other numbers: what is kept by them is named, and numbered anew.
+        let before = std::mem::replace(&mut self.decoder, Decoder::new(terms.decoder.clone()));
+        self.decoded = Decoded::default();
+        let channels = self.decoder.channels_mut();
+        for entity in self.entities.iter_mut() {
+            entity.renumber(before.channels(), channels, &self.settings.detector, &terms.rulebook);
+        }
     }
 
     /// Counts who is in memory.

@@ -76,10 +76,16 @@ pub struct Recovery {
 impl Lane {
     /// Takes one record of the state topic, in the topic's order. `None` as value: the entity is gone.
     pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let Ok(Key::Snapshot { topic, partition, entity }) = Key::decode(key) else { return };
-        if topic != &*self.id.topic || partition != self.id.partition {
-            return;
-        }
+        let (topic, lane) = (&*self.id.topic, self.id.partition);
+        let entity = match Key::decode(key) {
+            Ok(Key::Snapshot { topic: of, partition, entity }) if of == topic && partition == lane => entity,
+            Ok(Key::Terms { topic: of, partition }) if of == topic && partition == lane => {
+                let stored = value.and_then(|value| Envelope::decode(value).ok());
+                self.are_terms_stored = stored.is_some_and(|stored| stored.fingerprint == self.terms.fingerprint);
+                return;
+            }
+            Ok(_) | Err(_) => return,
+        };
         if let Some(recovery) = &mut self.recovery {
             recovery.replaced.remove(entity);
         }
@@ -135,6 +141,7 @@ impl Lane {
         if let Some(recovery) = &mut self.recovery {
             recovery.committed = committed;
         }
+        self.are_terms_new = committed.and_then(|committed| committed.terms) != Some(self.terms.fingerprint);
         let from = committed.map_or(self.live_from, |committed| committed.replay_offset.clamp(0, self.live_from));
         self.next_offset = self.live_from;
         from

@@ -19,8 +19,6 @@ pub struct Rulebook {
     pub overrides: Vec<Override>,
     /// Every one that matches counts.
     pub silences: Vec<SilencePattern>,
-    /// Equal for equal rules, on every machine: told apart after a reload.
-    pub fingerprint: u64,
 }
 
 /// What is said of the channels whose name matches; `None`: nothing.

@@ -42,6 +42,7 @@ impl Lane {
     /// Every snapshot is gone: the next cut writes who is in memory again. Who is not comes by [`Self::rewrite`], one by one, and then
     /// [`Self::all_are_rewritten`]; until then a replay would have to begin with the first record.
     pub fn lose_snapshots(&mut self) {
+        self.are_terms_stored = false;
         self.entities.lose_snapshots();
     }
 
@@ -77,7 +78,7 @@ impl Lane {
         if envelope.kind != Kind::Snapshot || envelope.fingerprint != self.fingerprint {
             return Err(Unusable::OtherShape);
         }
-        let (settings, rulebook) = (&self.settings.detector, &self.rulebook);
+        let (settings, rulebook) = (&self.settings.detector, &self.terms.rulebook);
         Entity::decode(name, envelope.as_of, envelope.body, settings, rulebook, self.decoder.channels_mut())
             .map_err(Unusable::from)
     }
@@ -95,6 +96,26 @@ impl Lane {
         };
         value.clear();
         envelope.encode(value);
+    }
+
+    /// Adds the terms in force to the pending effects, if the state topic does not hold them.
+    pub(super) fn push_terms(&mut self) {
+        let fingerprint = self.terms.fingerprint;
+        if std::mem::replace(&mut self.are_terms_stored, true) {
+            return;
+        }
+        let body = self.terms.text.as_bytes();
+        if body.len() + Envelope::OVERHEAD > self.settings.max_snapshot {
+            self.pending.tally.oversized += 1;
+            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(body.len());
+            return;
+        }
+        let key = Key::Terms { topic: &self.id.topic, partition: self.id.partition }.encode();
+        let envelope = Envelope { kind: Kind::Terms, fingerprint, as_of: -1, rows: 0, body };
+        self.pending.push(Stream::State, Some(self.id.partition), Some(&key), &[], |out| {
+            envelope.encode(out);
+            true
+        });
     }
 
     /// Adds an encoded snapshot to the pending effects. False: it is larger than the state topic takes.

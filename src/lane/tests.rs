@@ -1,7 +1,7 @@
 //! A lane that was disturbed against one that was not: the same outputs, the same state, bit for bit.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::detector::threshold;
 use crate::wire::state_record::{Envelope, Key, Kind, OffsetMetadata};
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 mod ending;
 mod order;
+mod terms;
 
 type Outputs = Vec<(Stream, Vec<u8>, Option<Vec<u8>>)>;
 type States = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -53,19 +54,15 @@ fn inputs_with_delays(n: usize, seed: u64, delay: impl Fn(usize) -> usize) -> Ve
 }
 
 /// A lane with the store that a worker keeps for it.
-fn settings(max_entities: usize, align: align::Settings, late: Late) -> Settings {
+fn settings(max_entities: usize) -> Settings {
     let config = Config::defaults();
     let mut detector = DetectorSettings::clone(&config.detector);
     detector.window_rows = 4;
     detector.warmup = crate::detector::warmup::Length::Rows(60);
     Settings {
-        decoder: config.input.decoder,
-        align,
-        late,
         detector: Arc::new(detector),
         name: config.name,
         scores: true,
-        probation_rows: 4,
         max_entities,
         max_alert: 1 << 20,
         max_dead_letter: 1 << 20,
@@ -75,12 +72,25 @@ fn settings(max_entities: usize, align: align::Settings, late: Late) -> Settings
     }
 }
 
+fn terms(align: align::Settings, late: Late) -> Terms {
+    let mut terms = Terms { align, late, probation_rows: 4, ..Config::defaults().terms() };
+    terms.rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
+    terms.rulebook.alert.refractory = 5;
+    terms
+}
+
+fn usual_terms() -> Terms {
+    terms(Config::defaults().align(), Late::Keep)
+}
+
 struct World {
     lane: Lane,
     spill: BTreeMap<String, Vec<u8>>,
     clock: Duration,
     outputs: Outputs,
     log: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// In force when it was cut last.
+    committed_terms: Arc<Terms>,
 }
 
 impl World {
@@ -89,20 +99,19 @@ impl World {
     }
 
     fn with(live_from: i64, max_entities: usize, align: align::Settings, late: Late) -> Self {
-        Self::under(live_from, settings(max_entities, align, late))
+        Self::under(live_from, settings(max_entities), terms(align, late))
     }
 
-    fn under(live_from: i64, settings: Settings) -> Self {
-        let mut rulebook = Config::defaults().rules;
-        rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
-        rulebook.alert.refractory = 5;
+    fn under(live_from: i64, settings: Settings, terms: Terms) -> Self {
         let id = PartitionId { topic: "telemetry".into(), partition: 0 };
+        let terms = Arc::new(terms);
         Self {
-            lane: Lane::new(id, live_from, Arc::new(settings), Arc::new(rulebook)),
+            lane: Lane::new(id, live_from, Arc::new(settings), Arc::clone(&terms)),
             spill: BTreeMap::new(),
             clock: Duration::ZERO,
             outputs: Vec::new(),
             log: Vec::new(),
+            committed_terms: terms,
         }
     }
 
@@ -128,6 +137,7 @@ impl World {
     fn cut(&mut self, seconds: u64, all: bool) -> Part {
         self.clock += Duration::from_secs(seconds);
         let part = self.lane.cut(self.clock, all);
+        self.committed_terms = Arc::clone(&self.lane.terms);
         for output in part.effects.outputs() {
             let (key, value) = (output.key.unwrap_or_default().to_vec(), output.value.map(<[u8]>::to_vec));
             match output.stream {
@@ -141,7 +151,7 @@ impl World {
     /// The state topic as compaction leaves it.
     fn states(&self) -> States {
         let mut states = States::new();
-        for (key, value) in &self.log {
+        for (key, value) in self.log.iter().filter(|(key, _)| key.starts_with(b"e1/")) {
             match value {
                 Some(value) => drop(states.insert(key.clone(), value.clone())),
                 None => drop(states.remove(key)),
@@ -152,8 +162,15 @@ impl World {
 
     /// Another process takes over what was committed with `part`.
     fn taken_over(self, part: &Part, inputs: &[Input]) -> (Self, Report) {
-        let metadata = OffsetMetadata { epoch: 1, replay_offset: part.replay_offset, accumulator: part.accumulator };
-        let mut next = Self::under(part.next_offset, Settings::clone(&self.lane.settings));
+        let metadata = OffsetMetadata {
+            epoch: 1,
+            replay_offset: part.replay_offset,
+            accumulator: part.accumulator,
+            terms: Some(part.terms),
+        };
+        assert_eq!(part.terms, self.committed_terms.fingerprint);
+        let terms = Terms::clone(&self.committed_terms);
+        let mut next = Self::under(part.next_offset, Settings::clone(&self.lane.settings), terms);
         (next.outputs, next.log) = (self.outputs, self.log);
         for (key, value) in &next.log {
             next.lane.restore(key, value.as_deref());
@@ -238,7 +255,8 @@ fn a_report_counts_entities_beside_the_records_of_the_state_topic() {
         world.cut(1, true);
     }
     let part = world.cut(0, true);
-    let (n_entities, n_records) = (world.states().len() as u64, world.log.len() as u64);
+    let n_records = world.log.iter().filter(|(key, _)| key.starts_with(b"e1/")).count() as u64;
+    let n_entities = world.states().len() as u64;
     let (_, report) = world.taken_over(&part, &inputs);
     assert!(n_records > n_entities);
     assert_eq!((report.entities, report.restored), (n_entities, n_records));
@@ -266,15 +284,14 @@ fn a_tombstone_in_the_state_topic_reaches_an_entity_that_is_out_of_memory() {
 
 #[test]
 fn an_alert_that_begins_on_probation_is_opened_for_the_world_too() {
-    let rules =
-        Config::load(crate::config::Source::Toml("[[channel]]\nmatch = \"a\"\nvalid_max = 5"), []).unwrap().rules;
+    let rules = Config::load(Source::Toml("[[channel]]\nmatch = \"a\"\nvalid_max = 5"), []).unwrap().rules;
     let input = |i: usize| {
         let row = format!(r#"{{"ts": {}, "values": {{"a": 500, "b": {i}}}}}"#, 1_700_000_000 + i);
         Input(Some(b"pump".to_vec()), Some(row.into_bytes()))
     };
     let inputs: Vec<Input> = (0..10).map(input).collect();
     let mut world = World::new(0, 100);
-    world.lane.rulebook = Arc::new(rules);
+    world.lane.terms = Arc::new(Terms { rulebook: rules, ..usual_terms() });
     world.handle(&inputs, 0..10);
     world.cut(1, true);
     let alerts = world.outputs.iter().filter(|(stream, ..)| *stream == Stream::Alerts);
@@ -289,7 +306,7 @@ fn a_damaged_snapshot_costs_its_entity_alone() {
     let mut world = World::new(0, 1_000);
     world.handle(&inputs, 0..500);
     let part = world.cut(0, true);
-    let n = world.log.len() as u64;
+    let n = world.states().len() as u64;
     if let (_, Some(value)) = &mut world.log[2] {
         let middle = value.len() / 2;
         value[middle] ^= 1;
@@ -385,8 +402,8 @@ fn what_the_state_topic_does_not_take_holds_the_replay_offset_and_is_not_lost() 
     // Detectors are larger than this, in memory and out of it; those on probation are not.
     for max_entities in [1_000, 1] {
         let inputs = inputs(700, 7);
-        let small = Settings { max_snapshot: 4_096, ..settings(max_entities, Config::defaults().align(), Late::Keep) };
-        let mut world = World::under(0, small);
+        let small = Settings { max_snapshot: 4_096, ..settings(max_entities) };
+        let mut world = World::under(0, small, usual_terms());
         let mut last = None;
         for offset in (0..700).step_by(50) {
             world.handle(&inputs, offset..offset + 50);
@@ -476,9 +493,12 @@ fn a_record_that_is_passed_over_is_a_dead_letter_once_and_changes_nothing_else()
     without.cut(0, true);
     assert!(without.states() == world.states());
     let mut replay = World::new(400, 1_000);
-    replay.lane.replay_from(Some(&OffsetMetadata { epoch: 1, replay_offset: 200, accumulator: 0 }.encode()));
+    replay
+        .lane
+        .replay_from(Some(&OffsetMetadata { epoch: 1, replay_offset: 200, accumulator: 0, terms: None }.encode()));
     replay.lane.pass_over(&poison, "index out of bounds");
-    assert_eq!(replay.cut(0, true).effects.n_outputs(), 0);
+    replay.cut(0, true);
+    assert!(replay.outputs.is_empty() && replay.states().is_empty());
 }
 
 #[test]

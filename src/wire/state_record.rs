@@ -1,7 +1,7 @@
 //! Keys and values of the compacted state topic, and the metadata text of the committed offsets. Reading never panics, never
 //! allocates by a length it was told, and says what kind of unreadable a value is.
 //!
-//! Keys: `e1/topic/partition/entity` (snapshot), `b1/partition` (barrier). Topic names cannot hold a slash, so the entity is the
+//! Keys: `e1/topic/partition/entity` (snapshot), `t1/topic/partition` (terms), `b1/partition` (barrier). Topic names cannot hold a slash, so the entity is the
 //! rest, whatever it holds.
 //!
 //! Values: `"OFK1" | u16 format | u16 kind | u64 fingerprint | i64 as_of | u64 rows | body | u32 crc32 of all before`, little-endian.
@@ -26,6 +26,13 @@ pub enum Key<'a> {
         /// The entity.
         entity: &'a str,
     },
+    /// How the records of a partition are read and judged.
+    Terms {
+        /// Input topic.
+        topic: &'a str,
+        /// Input partition.
+        partition: i32,
+    },
     /// Committed at an assignment: what was committed before it, is before it in the log.
     Barrier {
         /// State partition.
@@ -39,6 +46,7 @@ impl<'a> Key<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Snapshot { topic, partition, entity } => format!("e1/{topic}/{partition}/{entity}"),
+            Self::Terms { topic, partition } => format!("t1/{topic}/{partition}"),
             Self::Barrier { partition } => format!("b1/{partition}"),
         }
         .into_bytes()
@@ -61,6 +69,10 @@ impl<'a> Key<'a> {
                 let partition = number(partition)?;
                 (!topic.is_empty() && !entity.is_empty()).then_some(Self::Snapshot { topic, partition, entity })
             }
+            "t1" => {
+                let (topic, partition) = rest.split_once('/')?;
+                (!topic.is_empty()).then_some(Self::Terms { topic, partition: number(partition)? })
+            }
             "b1" => Some(Self::Barrier { partition: number(rest)? }),
             _ => None,
         }
@@ -78,6 +90,8 @@ fn number(text: &str) -> Option<i32> {
 pub enum Kind {
     /// `detector::snapshot` bytes.
     Snapshot,
+    /// Text of the configuration; the envelope's fingerprint is of it.
+    Terms,
     /// A [`Barrier`].
     Barrier,
 }
@@ -86,6 +100,7 @@ impl Kind {
     const fn code(self) -> u16 {
         match self {
             Self::Snapshot => 1,
+            Self::Terms => 2,
             Self::Barrier => 3,
         }
     }
@@ -93,6 +108,7 @@ impl Kind {
     const fn of_code(code: u16) -> Option<Self> {
         match code {
             1 => Some(Self::Snapshot),
+            2 => Some(Self::Terms),
             3 => Some(Self::Barrier),
             _ => None,
         }
@@ -243,7 +259,7 @@ impl Barrier {
     }
 }
 
-/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR`, the accumulator in hex.
+/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR;t=TERMS`, the last two in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// The epoch that committed the offset.
@@ -252,6 +268,8 @@ pub struct OffsetMetadata {
     pub replay_offset: i64,
     /// Sum of the accumulators of the lane's entities.
     pub accumulator: u64,
+    /// Fingerprint of the terms under which records from the replay offset on were handled; `None`: nobody has said.
+    pub terms: Option<u64>,
 }
 
 impl OffsetMetadata {
@@ -261,9 +279,12 @@ impl OffsetMetadata {
     /// The text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = String::with_capacity(64);
+        let mut text = String::with_capacity(96);
         write!(text, "v1;e={};r={};a={:016x}", self.epoch, self.replay_offset, self.accumulator)
             .expect("a String takes everything");
+        if let Some(terms) = self.terms {
+            write!(text, ";t={terms:016x}").expect("a String takes everything");
+        }
         text
     }
 
@@ -273,17 +294,18 @@ impl OffsetMetadata {
         if text.len() > Self::MAX_LEN {
             return None;
         }
-        let (mut epoch, mut replay_offset, mut accumulator) = (None, None, None);
+        let (mut epoch, mut replay_offset, mut accumulator, mut terms) = (None, None, None, None);
         for field in text.strip_prefix("v1;")?.split(';') {
             let (name, value) = field.split_once('=')?;
             match name {
                 "e" => epoch = Some(value.parse().ok()?),
                 "r" => replay_offset = Some(value.parse().ok()?),
                 "a" => accumulator = Some(u64::from_str_radix(value, 16).ok()?),
+                "t" => terms = Some(u64::from_str_radix(value, 16).ok()?),
                 _ => {}
             }
         }
-        Some(Self { epoch: epoch?, replay_offset: replay_offset?, accumulator: accumulator? })
+        Some(Self { epoch: epoch?, replay_offset: replay_offset?, accumulator: accumulator?, terms })
     }
 }
 

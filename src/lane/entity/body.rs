@@ -80,6 +80,22 @@ impl Entity {
         Ok(entity)
     }
 
+    /// Moves to another table of channels: those that it has numbered already keep their names, and those that it does not select are
+    /// dropped.
+    pub fn renumber(
+        &mut self,
+        before: &Channels,
+        channels: &mut Channels,
+        settings: &Arc<Settings>,
+        rulebook: &Rulebook,
+    ) {
+        let mut body = Vec::new();
+        self.encode(before, &mut body);
+        let moved = Self::decode(&self.name, self.as_of, &body, settings, rulebook, channels);
+        let moved = moved.expect("what was encoded just now can be decoded");
+        *self = Self { name: Arc::clone(&self.name), first_dirty: self.first_dirty, urgent: self.urgent, ..moved };
+    }
+
     /// The ends of the alerts that were open in the body of a snapshot, whatever settings it was made under; see
     /// [`snapshot::endings`].
     ///

@@ -24,15 +24,13 @@ fn inputs() -> Vec<Input> {
 
 /// A lane in which the fault is over the threshold, and nothing else.
 fn world(live_from: i64, settings: Settings) -> World {
-    let mut world = World::under(live_from, settings);
-    let mut rules = Rulebook::clone(&world.lane.rulebook);
-    rules.threshold = threshold::Settings::Fixed { level: 3.0 };
-    world.lane.rulebook = Arc::new(rules);
-    world
+    let mut terms = usual_terms();
+    terms.rulebook.threshold = threshold::Settings::Fixed { level: 3.0 };
+    World::under(live_from, settings, terms)
 }
 
 fn plain(max_entities: usize) -> Settings {
-    settings(max_entities, Config::defaults().align(), Late::Keep)
+    settings(max_entities)
 }
 
 /// Alerts that were told since the last time.

@@ -12,7 +12,7 @@ fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Snapshot), Just(Kind::Barrier)]
+    prop_oneof![Just(Kind::Snapshot), Just(Kind::Terms), Just(Kind::Barrier)]
 }
 
 #[test]
@@ -51,6 +51,10 @@ fn a_key_that_encode_would_not_write_is_not_ours() {
         "e1/t/01/x",
         "m1/t",
         "m1//0",
+        "t1/t",
+        "t1//0",
+        "t1/t/x",
+        "t1/t/0/x",
         "b1/",
         "b1/x",
         "c1/7",
@@ -72,8 +76,10 @@ fn an_operators_metadata_is_not_ours() {
 
 #[test]
 fn fields_of_a_later_version_are_skipped() {
-    let ours = OffsetMetadata { epoch: 1, replay_offset: 2, accumulator: 3 };
-    assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3;z=new"), Some(ours));
+    let ours = OffsetMetadata { epoch: 1, replay_offset: 2, accumulator: 3, terms: Some(16) };
+    assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3;t=10;z=new"), Some(ours));
+    let of_an_earlier_one = OffsetMetadata { terms: None, ..ours };
+    assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3"), Some(of_an_earlier_one));
 }
 
 proptest! {
@@ -111,6 +117,7 @@ proptest! {
         let (topic, entity) = (topic.as_str(), entity.as_str());
         for key in [
             Key::Snapshot { topic, partition, entity },
+            Key::Terms { topic, partition },
             Key::Barrier { partition },
         ] {
             let bytes = key.encode();
@@ -119,10 +126,12 @@ proptest! {
     }
 
     #[test]
-    fn barriers_and_metadata_come_back(epoch: u64, replay_offset: i64, accumulator: u64, instance in "\\PC{0,20}") {
+    fn barriers_and_metadata_come_back(
+        epoch: u64, replay_offset: i64, accumulator: u64, terms: Option<u64>, instance in "\\PC{0,20}",
+    ) {
         let barrier = Barrier { instance, nonce: epoch };
         prop_assert_eq!(Barrier::decode(&barrier.encode()), Ok(barrier));
-        let metadata = OffsetMetadata { epoch, replay_offset, accumulator };
+        let metadata = OffsetMetadata { epoch, replay_offset, accumulator, terms };
         let text = metadata.encode();
         prop_assert!(text.len() <= OffsetMetadata::MAX_LEN);
         prop_assert_eq!(OffsetMetadata::decode(&text), Some(metadata));
