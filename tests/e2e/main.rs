@@ -39,6 +39,7 @@ mod secured;
 mod signals;
 mod sizes;
 mod straight_line;
+mod terms;
 mod topic;
 mod watcher;
 

@@ -22,6 +22,8 @@ pub struct Transaction {
 #[derive(Default)]
 pub struct Broker {
     pub committed: BTreeMap<usize, Committed>,
+    /// In the order in which they were committed.
+    pub history: Vec<(usize, Committed)>,
     pub outputs: Vec<Output>,
     pub state: BTreeMap<usize, Log>,
     pub open: BTreeMap<usize, Transaction>,
@@ -84,6 +86,7 @@ impl Broker {
                     output => self.outputs.push(output),
                 }
             }
+            self.history.extend(transaction.offsets.clone());
             self.committed.extend(transaction.offsets);
         }
         Ok(())

@@ -99,6 +99,23 @@ fn whatever_happens_readers_see_the_undisturbed_run() {
     assert!(!is_whole || all.iter().all(|command| told.contains(*command)), "some commands never came: {told:?}");
 }
 
+#[test]
+fn a_change_of_terms_is_what_it_is_without_a_crash() {
+    let (plain, capped) = (Plan::new(1_000), Plan::new(1));
+    let seeds = if std::env::var_os("OFFKEY_LONG").is_some() { 0..1_000 } else { 0..60 };
+    let mut n_switches = 0;
+    for seed in seeds {
+        let mut world = World::with_changes(if seed % 2 == 0 { &plain } else { &capped }, seed);
+        (0..900).for_each(|_| world.tick());
+        world.finish();
+        let (seen, expected) = (world.seen(), world.expected());
+        assert!(seen.0 == expected.0, "seed {seed}: readers saw something else");
+        assert!(seen.1 == expected.1, "seed {seed}: the state is another");
+        n_switches += world.n_switches();
+    }
+    assert!(n_switches > 300, "{n_switches} changes: this shows little");
+}
+
 fn has(value: &Option<Vec<u8>>, text: &str) -> bool {
     value.as_deref().is_some_and(|value| String::from_utf8_lossy(value).contains(text))
 }

@@ -1,10 +1,9 @@
 //! What is played: the input, how lanes are set, and a lane in a process.
 
-use offkey::config::Config;
-use offkey::detector::{Settings as DetectorSettings, threshold, warmup};
-use offkey::lane::align::{self, Late};
+use offkey::config::{Config, Source};
+use offkey::detector::{Settings as DetectorSettings, warmup};
 use offkey::lane::record::{PartitionId, Record};
-use offkey::lane::rulebook::Rulebook;
+use offkey::lane::terms::Terms;
 use offkey::lane::{Handled, Lane, Settings};
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -21,8 +20,16 @@ pub type Log = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 pub struct Plan {
     pub inputs: Vec<Log>,
     pub settings: Arc<Settings>,
-    pub rulebook: Arc<Rulebook>,
+    /// The first are usual; others are for members that are started with another file.
+    pub terms: Vec<Arc<Terms>>,
 }
+
+/// How records are read and judged.
+const FILES: [&str; 3] = [
+    "[input]\nmax_lateness = \"3s\"\n[state]\nprobation_rows = 4\n[threshold]\nmethod = \"fixed\"\nlevel = 0.5\n[alert]\nrefractory_rows = 5",
+    "[input]\nmax_lateness = \"8s\"\nlate = \"drop\"\n[state]\nprobation_rows = 9\n[threshold]\nmethod = \"fixed\"\nlevel = 3.0",
+    "[input]\ninterval = \"2s\"\n[threshold]\nmethod = \"fixed\"\nlevel = 0.2\n[alert]\nopen_rows = 2\nopen_of = 3\nrefractory_rows = 0",
+];
 
 impl Plan {
     pub fn new(max_entities: usize) -> Self {
@@ -31,13 +38,9 @@ impl Plan {
         detector.window_rows = 4;
         detector.warmup = warmup::Length::Rows(60);
         let settings = Settings {
-            decoder: config.input.decoder.clone(),
-            align: align::Settings { max_lateness: 3_000_000, ..config.align() },
-            late: Late::Keep,
             detector: Arc::new(detector),
             name: config.name.clone(),
             scores: true,
-            probation_rows: 4,
             max_entities,
             max_alert: 1 << 20,
             max_dead_letter: 1 << 20,
@@ -45,15 +48,13 @@ impl Plan {
             snapshot_interval: Duration::from_secs(30),
             snapshots_lead: false,
         };
-        let mut rulebook = config.rules;
-        rulebook.threshold = threshold::Settings::Fixed { level: 0.5 };
-        rulebook.alert.refractory = 5;
+        let terms = |file: &str| Arc::new(Config::load(Source::Toml(file), []).unwrap().terms());
         let inputs = (0..PARTITIONS).map(rows).collect();
-        Self { inputs, settings: Arc::new(settings), rulebook: Arc::new(rulebook) }
+        Self { inputs, settings: Arc::new(settings), terms: FILES.map(terms).into() }
     }
 
-    pub fn lane(&self, partition: usize, live_from: i64) -> Lane {
-        Lane::new(id_of(partition), live_from, Arc::clone(&self.settings), Arc::clone(&self.rulebook))
+    pub fn lane(&self, partition: usize, live_from: i64, terms: &Arc<Terms>) -> Lane {
+        Lane::new(id_of(partition), live_from, Arc::clone(&self.settings), Arc::clone(terms))
     }
 }
 
@@ -89,10 +90,21 @@ pub struct Live {
     pub next: i64,
     /// Its records are given to it.
     pub reads: bool,
+    /// Terms that came into force since its last cut, and from which offset on.
+    pub switches: Vec<(i64, Arc<Terms>)>,
     pub spill: BTreeMap<String, Vec<u8>>,
 }
 
 impl Live {
+    pub fn new(lane: Lane, next: i64) -> Self {
+        Self { lane, next, reads: false, switches: Vec::new(), spill: BTreeMap::new() }
+    }
+
+    pub fn set_terms(&mut self, terms: &Arc<Terms>, from: i64) {
+        self.lane.set_terms(terms);
+        self.switches.push((from, Arc::clone(terms)));
+    }
+
     pub fn handle(&mut self, plan: &Plan, partition: usize, until: i64) {
         while self.next < until.min(ROWS) {
             let (key, payload) = &plan.inputs[partition][self.next as usize];

@@ -6,8 +6,9 @@ use offkey::epoch::{self, Command, Committed, End, Event, Failure, Found, Protoc
 use offkey::lane::effects::{Effects, Stream};
 use offkey::lane::record::PartitionId;
 use offkey::lane::recovery::Report;
+use offkey::lane::terms::Terms;
 use offkey::planted::is_planted;
-use offkey::wire::state_record::{Barrier, Envelope, Key};
+use offkey::wire::state_record::{Barrier, Envelope, Key, OffsetMetadata};
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,9 @@ enum Call {
     EndBarriers { found: Found },
 }
 
+/// Terms, and from which offset on they were in force.
+type Switches = Vec<(i64, Arc<Terms>)>;
+
 /// A process.
 struct Member {
     id: usize,
@@ -34,7 +38,9 @@ struct Member {
     place: u32,
     assigned: BTreeSet<usize>,
     lanes: BTreeMap<usize, Live>,
-    restoring: Vec<(Start, u64)>,
+    restoring: Vec<(Start, u64, Arc<Terms>)>,
+    /// Terms that came into force in the epoch that was cut last.
+    switches: BTreeMap<usize, Switches>,
     inbox: VecDeque<Event>,
     call: Option<Call>,
     clock: Duration,
@@ -49,12 +55,25 @@ pub struct World<'a> {
     n_started: u64,
     pub n_faults: u32,
     calm: bool,
+    /// Members are started with one file or another, and the file is changed while they run.
+    changes_terms: bool,
+    /// By partition and epoch.
+    switches: BTreeMap<(usize, u64), Switches>,
     /// What was commanded: what no seed ever does, no seed tests.
     pub told: BTreeSet<String>,
 }
 
 impl<'a> World<'a> {
     pub fn new(plan: &'a Plan, seed: u64) -> Self {
+        Self::of(plan, seed, false)
+    }
+
+    /// One in which terms change.
+    pub fn with_changes(plan: &'a Plan, seed: u64) -> Self {
+        Self::of(plan, seed, true)
+    }
+
+    fn of(plan: &'a Plan, seed: u64, changes_terms: bool) -> Self {
         let mut world = Self {
             plan,
             broker: Broker::default(),
@@ -63,6 +82,8 @@ impl<'a> World<'a> {
             n_started: 0,
             n_faults: 0,
             calm: false,
+            changes_terms,
+            switches: BTreeMap::new(),
             told: BTreeSet::new(),
         };
         world.members = (0..MEMBERS).map(|id| world.start(id)).collect();
@@ -80,20 +101,27 @@ impl<'a> World<'a> {
         (self.rng.next_u32() % n) as usize
     }
 
+    fn some_terms(&mut self) -> Arc<Terms> {
+        let n = if self.changes_terms { self.below(self.plan.terms.len() as u32) } else { 0 };
+        Arc::clone(&self.plan.terms[n])
+    }
+
     fn start(&mut self, id: usize) -> Member {
         self.n_started += 1;
+        let terms = self.some_terms();
         let owner = self.broker.owner;
         self.broker.revoking.retain(|partition| owner[*partition] != id);
         let settings = epoch::Settings { commit_interval: Duration::from_secs(7), n_partitions: PARTITIONS as i32 };
         Member {
             id,
-            protocol: Protocol::new(settings, Arc::clone(&self.plan.rulebook), self.n_started << 20),
+            protocol: Protocol::new(settings, terms, self.n_started << 20),
             producer: None,
             generation: self.broker.generation,
             place: 0,
             assigned: BTreeSet::new(),
             lanes: BTreeMap::new(),
             restoring: Vec::new(),
+            switches: BTreeMap::new(),
             inbox: VecDeque::new(),
             call: None,
             clock: Duration::ZERO,
@@ -149,12 +177,18 @@ impl<'a> World<'a> {
         let member = &mut self.members[id];
         let partition = |lane: &PartitionId| lane.partition as usize;
         match command {
-            Command::Cut { staying, leaving, all, rules: _ } => {
+            Command::Cut { staying, leaving, all, terms } => {
                 let mut parts = Vec::new();
+                member.switches.clear();
                 for (lane, all) in staying.iter().map(|lane| (lane, all)).chain(leaving.iter().map(|lane| (lane, true)))
                 {
-                    let live = member.lanes.get_mut(&partition(lane));
-                    parts.extend(live.map(|live| live.lane.cut(member.clock, all)).filter(|part| part.is_news));
+                    let Some(live) = member.lanes.get_mut(&partition(lane)) else { continue };
+                    live.set_terms(&terms, live.next);
+                    let part = live.lane.cut(member.clock, all);
+                    if part.is_news {
+                        member.switches.insert(partition(lane), std::mem::take(&mut live.switches));
+                        parts.push(part);
+                    }
                 }
                 self.answer(id, Event::Cut { parts, is_drained: true });
             }
@@ -162,14 +196,14 @@ impl<'a> World<'a> {
             Command::Commit => member.call = Some(Call::Send),
             Command::Look { lanes } => member.call = Some(Call::Look(lanes)),
             Command::WriteBarriers { lanes, nonce } => member.call = Some(Call::WriteBarriers { lanes, nonce }),
-            Command::Restore { start, recovery, rules: _ } => member.restoring.push((start, recovery)),
+            Command::Restore { start, recovery, terms } => member.restoring.push((start, recovery, terms)),
             Command::GoLive { lane, offset } => {
                 let live = member.lanes.get_mut(&partition(&lane)).expect("a lane that goes live was restored");
                 (live.next, live.reads) = (offset, true);
             }
             Command::Drop { lanes } => {
                 lanes.iter().for_each(|lane| drop(member.lanes.remove(&partition(lane))));
-                member.restoring.retain(|(start, _)| !lanes.contains(&start.lane));
+                member.restoring.retain(|(start, ..)| !lanes.contains(&start.lane));
             }
             Command::Rewrite { lanes } => {
                 for lane in &lanes {
@@ -199,7 +233,12 @@ impl<'a> World<'a> {
         let (broker, member) = (&mut self.broker, &mut self.members[id]);
         let producer = *member.producer.get_or_insert_with(|| broker.init_producer(id));
         let next = match call {
-            Call::Send => send_epoch(broker, member, producer).map(|()| Call::SendOffsets).map_err(Failure::from),
+            Call::Send => {
+                let epoch = member.protocol.epoch().expect("a member sends its epoch");
+                let of = |(partition, switches): (&usize, &Switches)| ((*partition, epoch.number), switches.clone());
+                self.switches.extend(member.switches.iter().map(of));
+                send_epoch(broker, member, producer).map(|()| Call::SendOffsets).map_err(Failure::from)
+            }
             Call::SendOffsets if is_planted("offsets_outside") => Ok(Call::End),
             Call::SendOffsets => {
                 broker.send_offsets(id, producer, member.place, offsets(&member.protocol)).map(|()| Call::End)
@@ -243,29 +282,37 @@ impl<'a> World<'a> {
     /// A recovery's thread: snapshots up to the barrier, silent replay.
     fn restore(&mut self, id: usize) {
         let fails = self.fault(8);
-        let Some((start, recovery)) = self.members[id].restoring.pop() else { return };
+        let Some((start, recovery, terms)) = self.members[id].restoring.pop() else { return };
         let (lane, partition) = (start.lane.clone(), start.lane.partition as usize);
         if fails {
             return self.members[id].inbox.push_back(Event::RecoveryFailed { lane, recovery });
         }
-        let (mut live, report, read_from) = self.restored(partition, &start, recovery, None);
+        let (mut live, report, read_from) = self.restored(partition, &start, recovery, None, &terms);
         if let Some(from) = report.rebuild_from(read_from, start.log_start, start.live_from) {
             self.told.insert("(rebuilt)".to_owned());
-            let again = self.restored(partition, &start, recovery, Some(from));
+            let again = self.restored(partition, &start, recovery, Some(from), &terms);
             assert!(!again.1.diverged, "what was learned again in partition {partition} is something else");
             live = again.0;
         } else {
             assert!(!report.diverged, "the replay of partition {partition} gave other scores");
         }
+        live.set_terms(&terms, start.live_from);
         let member = &mut self.members[id];
         member.lanes.insert(partition, live);
         member.inbox.push_back(Event::Recovered { lane, recovery });
     }
 
     /// Snapshots up to the barrier, then the input from where they end, or from `from` on; and from where it was read.
-    fn restored(&self, partition: usize, start: &Start, recovery: u64, from: Option<i64>) -> (Live, Report, i64) {
-        let lane = self.plan.lane(partition, start.live_from);
-        let mut live = Live { lane, next: 0, reads: false, spill: BTreeMap::new() };
+    fn restored(
+        &self,
+        partition: usize,
+        start: &Start,
+        recovery: u64,
+        from: Option<i64>,
+        ours: &Arc<Terms>,
+    ) -> (Live, Report, i64) {
+        let terms = self.terms_of_replay(partition, start, ours);
+        let mut live = Live::new(self.plan.lane(partition, start.live_from, &terms), 0);
         let is_barrier = |value: Option<&[u8]>| {
             let body = value.and_then(|value| Envelope::decode(value).ok()).map(|envelope| envelope.body);
             body.and_then(|body| Barrier::decode(body).ok()).is_some_and(|barrier| barrier.nonce == recovery)
@@ -283,6 +330,51 @@ impl<'a> World<'a> {
         live.handle(self.plan, partition, start.live_from);
         let report = live.lane.finish_recovery();
         (live, report, read_from)
+    }
+
+    /// Those that were committed; if they are not ours, the state topic has to hold them.
+    fn terms_of_replay(&self, partition: usize, start: &Start, ours: &Arc<Terms>) -> Arc<Terms> {
+        let committed = start.committed.as_ref().and_then(|committed| OffsetMetadata::decode(&committed.metadata));
+        let is_needed = |committed: &OffsetMetadata| committed.replay_offset < start.live_from;
+        let Some(wanted) = committed.filter(is_needed).and_then(|committed| committed.terms) else {
+            return Arc::clone(ours);
+        };
+        if wanted != ours.fingerprint {
+            let key = Key::Terms { topic: "telemetry", partition: partition as i32 }.encode();
+            let newest = self.broker.state[&partition].iter().rev().find(|(at, _)| *at == key);
+            let value = newest.and_then(|(_, value)| value.as_deref()).expect("the state topic holds the terms");
+            assert_eq!(Envelope::decode(value).unwrap().fingerprint, wanted);
+        }
+        Arc::clone(self.plan.terms.iter().find(|terms| terms.fingerprint == wanted).expect("it is one of ours"))
+    }
+
+    /// What a run has to show in which the same terms come into force at the same offsets, and nothing else ever happens.
+    pub fn expected(&self) -> (Vec<Output>, BTreeMap<Vec<u8>, Vec<u8>>) {
+        let (mut outputs, mut log) = (Vec::new(), Vec::new());
+        for partition in 0..PARTITIONS {
+            let number = |committed: &Committed| OffsetMetadata::decode(&committed.metadata).unwrap().epoch;
+            let epochs = self.broker.history.iter().filter(|(of, _)| *of == partition);
+            let switches = epochs.filter_map(|(_, committed)| self.switches.get(&(partition, number(committed))));
+            let mut switches = switches.flatten().peekable();
+            let (_, first) = switches.peek().expect("a lane begins under some terms");
+            let mut live = Live::new(self.plan.lane(partition, 0, first), 0);
+            live.lane.replay_from(None);
+            live.lane.finish_recovery();
+            for (from, terms) in switches {
+                live.handle(self.plan, partition, *from);
+                live.lane.set_terms(terms);
+            }
+            live.handle(self.plan, partition, ROWS);
+            let part = live.lane.cut(Duration::ZERO, true);
+            for output in part.effects.outputs() {
+                match owned(&output) {
+                    (Stream::State, key, value) => log.push((key, value)),
+                    output => outputs.push(output),
+                }
+            }
+        }
+        outputs.sort();
+        (outputs, newest(log.iter()))
     }
 
     fn handle(&mut self, id: usize, rows: i64) {
@@ -331,14 +423,20 @@ impl<'a> World<'a> {
             9 => self.members[id].inbox.push_back(Event::Stop),
             // Somebody deletes the snapshots. Nobody is on probation any more, whose rows no accumulator counts, and enough rows
             // are left to make every entity dirty again.
-            10 if self
-                .broker
-                .committed
-                .get(&partition)
-                .is_some_and(|found| (150..ROWS - 100).contains(&found.offset)) =>
+            10 if !self.changes_terms
+                && self
+                    .broker
+                    .committed
+                    .get(&partition)
+                    .is_some_and(|found| (150..ROWS - 100).contains(&found.offset)) =>
             {
                 self.n_faults += 1;
                 self.broker.state.entry(partition).or_default().clear();
+            }
+            // The file is changed.
+            115..=119 if self.changes_terms => {
+                let terms = self.some_terms();
+                self.members[id].inbox.push_back(Event::Terms(terms));
             }
             11..=19 => self.rejoin(id),
             20..=29 => self.restore(id),
@@ -413,15 +511,31 @@ impl<'a> World<'a> {
     pub fn seen(&self) -> (Vec<Output>, BTreeMap<Vec<u8>, Vec<u8>>) {
         let mut outputs = self.broker.outputs.clone();
         outputs.sort();
-        let mut states = BTreeMap::new();
-        for (key, value) in self.broker.state.values().flatten().filter(|(key, _)| key.starts_with(b"e1/")) {
-            match value {
-                Some(value) => drop(states.insert(key.clone(), value.clone())),
-                None => drop(states.remove(key)),
-            }
-        }
-        (outputs, states)
+        (outputs, newest(self.broker.state.values().flatten()))
     }
+
+    /// How often other terms came into force in what was committed, a crash between or not.
+    pub fn n_switches(&self) -> usize {
+        let of = |partition: usize| self.switches.iter().filter(move |((of, _), _)| *of == partition);
+        let n = |partition| {
+            let terms: Vec<u64> =
+                of(partition).flat_map(|(_, all)| all.iter().map(|(_, terms)| terms.fingerprint)).collect();
+            terms.windows(2).filter(|pair| pair[0] != pair[1]).count()
+        };
+        (0..PARTITIONS).map(n).sum()
+    }
+}
+
+/// Snapshots as compaction leaves them.
+fn newest<'l>(log: impl Iterator<Item = &'l (Vec<u8>, Option<Vec<u8>>)>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut states = BTreeMap::new();
+    for (key, value) in log.filter(|(key, _)| key.starts_with(b"e1/")) {
+        match value {
+            Some(value) => drop(states.insert(key.clone(), value.clone())),
+            None => drop(states.remove(key)),
+        }
+    }
+    states
 }
 
 fn first_word(command: &Command) -> String {
