@@ -8,6 +8,7 @@ use crate::detector::portrait::{ChannelPortrait, ModelPortrait, Portrait};
 use crate::detector::{Detector, Settings};
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What an export calls itself.
 pub const FORMAT: &str = "offkey-model";
@@ -44,8 +45,8 @@ pub struct Summary {
     pub channels: usize,
     /// Bytes of the state record.
     pub bytes: usize,
-    /// Checksum of the state record, in hex.
-    pub crc32: String,
+    /// SHA-256 of the state record, in hex. (It ends with its own CRC, so that one over all of it would be the same for all.)
+    pub sha256: String,
     /// What shaped the model, in hex.
     pub fingerprint: String,
 }
@@ -212,16 +213,16 @@ impl Summary {
             generation: 0,
             channels: 0,
             bytes: value.len(),
-            crc32: checksum(value),
+            sha256: checksum(value),
             fingerprint: String::new(),
         }
     }
 }
 
-/// CRC-32 of a state record, in hex.
+/// SHA-256 of a state record, in hex.
 #[must_use]
 pub fn checksum(value: &[u8]) -> String {
-    format!("{:08x}", crc32fast::hash(value))
+    Sha256::digest(value).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl DetectorV1 {

@@ -142,7 +142,7 @@ fn a_state_is_looked_at_taken_elsewhere_and_forgotten_and_no_replay_diverges() {
     refused(&setup, 1, &["model", "inspect", "nobody"]);
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(Path::new(&export).join("manifest.json")).unwrap()).unwrap();
-    assert_eq!(manifest["crc32"], seen["crc32"]);
+    assert_eq!(manifest["sha256"], seen["sha256"]);
     assert_eq!(manifest["tensors"].as_array().unwrap().len(), 6);
     // Changing does: a daemon would write its own state over it.
     let told = refused(&setup, 69, &["model", "import", &export, "--entity", "pump-9"]);
@@ -161,6 +161,15 @@ fn a_state_is_looked_at_taken_elsewhere_and_forgotten_and_no_replay_diverges() {
     let told = refused(&setup, 1, &["model", "import", &export, "--entity", "pump-9"]);
     assert!(told.contains("not the weights of the state"), "{told}");
     std::fs::write(&weights, sound).unwrap();
+    // Sound by itself, but another's.
+    let other = format!("{export}-3");
+    done(&setup, &["model", "export", "pump-3", "-o", &other]);
+    let state = Path::new(&export).join("state.bin");
+    let sound = std::fs::read(&state).unwrap();
+    std::fs::copy(Path::new(&other).join("state.bin"), &state).unwrap();
+    let told = refused(&setup, 1, &["model", "import", &export, "--entity", "pump-9"]);
+    assert!(told.contains("its checksum is not the manifest's"), "{told}");
+    std::fs::write(&state, sound).unwrap();
     done(&setup, &["model", "import", &export, "--entity", "pump-9"]);
     let told = done(&setup, &["model", "reset", "pump-1"]);
     assert!(told.contains("starts anew"), "{told}");

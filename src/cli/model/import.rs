@@ -84,7 +84,7 @@ fn read(source: &Path) -> Result<(Vec<u8>, Option<Manifest>), Failed> {
     }
     let path = inside(source, &manifest.state_file)?;
     let value = std::fs::read(&path).map_err(|error| at(&path, &error))?;
-    if checksum(&value) != manifest.detail.summary.crc32 {
+    if checksum(&value) != manifest.detail.summary.sha256 {
         return Err(Failed::outside(format!("{}: its checksum is not the manifest's", path.display())));
     }
     Ok((value, Some(manifest)))

@@ -33,7 +33,7 @@ fn page(detail: &Detail) -> String {
     line("partition", format!("{}/{}, as of offset {}", summary.topic, summary.partition, summary.as_of));
     line("state", format!("{}, {} rows, generation {}", summary.state, summary.rows, summary.generation));
     let fits = if detail.fits_this_config { "fits this configuration" } else { "of no use to this configuration" };
-    line("record", format!("{} bytes, CRC {}", summary.bytes, summary.crc32));
+    line("record", format!("{} bytes, SHA-256 {}", summary.bytes, summary.sha256));
     line("fingerprint", format!("{}, {fits}", summary.fingerprint));
     let Some(detector) = &detail.detector else { return text };
     let DetectorV1 { first_at, last_at, rows_a_day, late_rows, warmup_rows, threshold, threshold_correction, .. } =
