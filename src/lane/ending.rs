@@ -2,7 +2,7 @@
 //! world knows to be open end with it.
 
 use super::effects::Stream;
-use super::entity::State;
+use super::entity::{Entity, State};
 use super::record::Record;
 use super::{Lane, Rows, recovery, tell};
 use crate::detector::alert::{Alert, Cause};
@@ -21,11 +21,44 @@ impl Lane {
                 self.tell_endings(&entity, &self.endings(&entity, Cause::Ended, record.offset));
             }
         }
-        self.entities.remove(&entity);
-        if live {
-            self.push_tombstone(&entity);
+        if live && self.settings.snapshots_lead {
+            self.leave_nothing(&entity, record.offset);
+        } else {
+            self.entities.remove(&entity);
+            if live || self.settings.snapshots_lead {
+                self.push_tombstone(&entity);
+            }
         }
         self.decoded.entity = entity;
+    }
+
+    /// Puts an entity without anything learned in the place of one that has ended. A tombstone would come to the state topic before the
+    /// offset behind the end is committed, and rows before the end that are read again would find nobody. That comes an epoch later,
+    /// see [`Self::end_what_is_committed`].
+    fn leave_nothing(&mut self, entity: &str, offset: i64) {
+        let mut nothing = Entity::new(entity);
+        (nothing.as_of, nothing.first_dirty) = (offset, Some(offset));
+        self.entities.insert(nothing, offset);
+        self.ended.push((entity.to_owned(), offset));
+    }
+
+    /// Those that the last process left nothing of, and could not end.
+    pub(super) fn find_nothing(&mut self) {
+        let nothing = self.entities.iter_mut().filter(|entity| entity.is_nothing());
+        self.ended = nothing.map(|entity| (entity.name.to_string(), entity.as_of)).collect();
+    }
+
+    /// What ended in an epoch that is committed by now leaves the state topic too, unless it has begun anew. To be called at a cut.
+    pub(super) fn end_what_is_committed(&mut self) {
+        let (committed, recent) = std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| *at < self.reported_offset);
+        self.ended = recent;
+        for (entity, offset) in committed {
+            let nothing_since = |place| self.entities.get(place).as_of == offset;
+            if self.entities.find(&entity).is_some_and(nothing_since) {
+                self.entities.remove(&entity);
+                self.push_tombstone(&entity);
+            }
+        }
     }
 
     /// A person wants the entity and all that was learned of it gone. To be called between two records of a lane that is restored,

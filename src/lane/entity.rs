@@ -243,6 +243,12 @@ impl Entity {
         }
     }
 
+    /// Is nothing known of it but its name?
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.state, State::Probation(rows) if rows.is_empty()) && self.aligner == Aligner::default()
+    }
+
     /// What is counted of it.
     #[must_use]
     pub fn standing(&self) -> Standing {

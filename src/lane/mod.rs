@@ -119,6 +119,8 @@ pub struct Lane {
     live_from: i64,
     reported_offset: i64,
     newest_ms: Option<i64>,
+    /// Entities that have ended since the last cut, and where; with at-least-once delivery alone.
+    ended: Vec<(String, i64)>,
     pending: Effects,
 }
 
@@ -137,6 +139,7 @@ impl Lane {
             next_offset: live_from,
             reported_offset: live_from,
             newest_ms: None,
+            ended: Vec::new(),
             live_from,
             pending: Effects::default(),
             id,
@@ -275,6 +278,7 @@ impl Lane {
     pub fn cut(&mut self, now: Duration, all: bool) -> Part {
         let all = std::mem::take(&mut self.are_terms_new) || all;
         self.push_terms();
+        self.end_what_is_committed();
         let next = now + self.settings.snapshot_interval;
         let mut value = Vec::new();
         for place in self.entities.take_due(now, self.settings.snapshot_interval, all) {

@@ -159,6 +159,9 @@ impl Lane {
         let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
         // A model of another shape gives other scores.
         let diverged = differs && !lead && report.other_shape == 0;
+        if lead {
+            self.find_nothing();
+        }
         for (entity, endings) in replaced {
             self.replace(&entity, endings);
         }

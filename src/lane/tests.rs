@@ -10,6 +10,7 @@ use rand_pcg::Pcg32;
 use std::collections::BTreeMap;
 
 mod ending;
+mod lead;
 mod order;
 mod terms;
 
