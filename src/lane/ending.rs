@@ -4,6 +4,7 @@
 use super::effects::Stream;
 use super::entity::{Entity, State};
 use super::record::Record;
+use super::recovery::Replaced;
 use super::{Lane, Rows, recovery, tell};
 use crate::detector::alert::{Alert, Cause};
 use crate::wire::state_record::Key;
@@ -50,7 +51,8 @@ impl Lane {
 
     /// What ended in an epoch that is committed by now leaves the state topic too, unless it has begun anew. To be called at a cut.
     pub(super) fn end_what_is_committed(&mut self) {
-        let (committed, recent) = std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| *at < self.reported_offset);
+        let (committed, recent) =
+            std::mem::take(&mut self.ended).into_iter().partition(|(_, at)| *at < self.reported_offset);
         self.ended = recent;
         for (entity, offset) in committed {
             let nothing_since = |place| self.entities.get(place).as_of == offset;
@@ -85,13 +87,12 @@ impl Lane {
         Ok(())
     }
 
-    /// The entity had a snapshot that is of no use under these settings, with these alerts open, and has what was learned anew in its
-    /// place, if anything.
-    pub(super) fn replace(&mut self, entity: &str, endings: Vec<Alert>) {
+    /// The entity had a snapshot that is of no use, and has what was learned anew in its place, if anything.
+    pub(super) fn replace(&mut self, entity: &str, Replaced { endings, is_ahead }: Replaced) {
         let Some(place) = self.entities.find(entity) else {
             // The snapshot has to go with what it told, or the next recovery would tell it again. One who was learned anew and left
             // memory has written its own.
-            if !endings.is_empty() && !self.entities.is_cold(entity) {
+            if (is_ahead || !endings.is_empty()) && !self.entities.is_cold(entity) {
                 self.push_tombstone(entity);
             }
             return self.tell_endings(entity, &endings);

@@ -39,7 +39,7 @@ pub struct Report {
     pub foreign_version: u64,
     /// Records made under other settings.
     pub other_shape: u64,
-    /// Snapshots newer than the committed offset: of a transaction that was torn.
+    /// Snapshots newer than the committed offset: that was set back, the input is another one, or a transaction was torn.
     pub torn: u64,
     /// The accumulator after the replay is not the one that was committed.
     pub diverged: bool,
@@ -69,8 +69,17 @@ impl Report {
 pub struct Recovery {
     report: Report,
     committed: Option<OffsetMetadata>,
-    /// Entities whose newest snapshot was made under other settings, with the ends of the alerts that are open in it.
-    replaced: BTreeMap<String, Vec<Alert>>,
+    /// Entities whose newest snapshot is of no use.
+    replaced: BTreeMap<String, Replaced>,
+}
+
+/// A snapshot that something else will take the place of.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    /// Of the alerts that are open in it.
+    pub endings: Vec<Alert>,
+    /// It is newer than the committed offset, and must be gone before that passes it.
+    pub is_ahead: bool,
 }
 
 impl Lane {
@@ -95,7 +104,9 @@ impl Lane {
         };
         match self.read_snapshot(entity, value) {
             Ok(restored) if restored.as_of >= self.live_from && !self.settings.snapshots_lead => {
-                self.count(|report| report.torn += 1)
+                self.entities.remove(entity);
+                self.keep_open_alerts(entity, value, true);
+                self.count(|report| report.torn += 1);
             }
             Ok(restored) => {
                 let used = restored.as_of;
@@ -105,7 +116,7 @@ impl Lane {
             }
             Err(why) => {
                 if why == Unusable::OtherShape {
-                    self.keep_open_alerts(entity, value);
+                    self.keep_open_alerts(entity, value, false);
                 }
                 self.count(|report| match why {
                     Unusable::Unreadable(Unreadable::ForeignVersion { .. }) | Unusable::Unsound("format") => {
@@ -118,13 +129,14 @@ impl Lane {
         }
     }
 
-    /// What was learned under other settings is of no use but for one thing: which alerts the world knows to be open.
-    fn keep_open_alerts(&mut self, entity: &str, value: &[u8]) {
+    /// What was learned under other settings, or from records that are to come, is of no use but for one thing: which alerts the world
+    /// knows to be open.
+    fn keep_open_alerts(&mut self, entity: &str, value: &[u8], is_ahead: bool) {
         let Ok(envelope) = Envelope::decode(value) else { return };
         if let (Ok(endings), Some(recovery)) =
             (Entity::endings(envelope.body, Cause::Replaced, self.live_from - 1), &mut self.recovery)
         {
-            recovery.replaced.insert(entity.to_owned(), endings);
+            recovery.replaced.insert(entity.to_owned(), Replaced { endings, is_ahead });
         }
     }
 
@@ -162,8 +174,8 @@ impl Lane {
         if lead {
             self.find_nothing();
         }
-        for (entity, endings) in replaced {
-            self.replace(&entity, endings);
+        for (entity, before) in replaced {
+            self.replace(&entity, before);
         }
         Report { entities: self.entities.n_entities() as u64, diverged, lost, ..report }
     }

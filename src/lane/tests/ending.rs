@@ -153,6 +153,30 @@ fn a_change_of_shape_closes_it_once_if_the_log_does_not_show_it_again() {
 }
 
 #[test]
+fn an_offset_that_is_set_back_closes_it_and_leaves_no_snapshot_of_what_is_to_come() {
+    let (world, ..) = with_open_alert(1_000);
+    let n_before = world.states().len();
+    assert_eq!(n_before, 2);
+    // To the beginning: nobody is there, and what will be learned again is not known yet.
+    let mut next = self::world(0, plain(1_000));
+    next.log = world.log.clone();
+    for (key, value) in &world.log {
+        next.lane.restore(key, value.as_deref());
+    }
+    assert_eq!(next.lane.replay_from(None), 0);
+    let report = next.lane.finish_recovery();
+    assert!(report.torn > 0 && report.restored == 0, "{report:?}");
+    next.cut(0, false);
+    assert_eq!(words(&told(&mut next)), [("closed", "replaced")]);
+    assert!(next.states().is_empty());
+    // What it learns anew is what it learned then.
+    next.handle(&inputs(), 0..ALL);
+    next.cut(0, true);
+    assert_eq!(words(&told(&mut next))[0], ("opened", "threshold"));
+    assert!(next.states() == with_open_alert(1_000).0.states());
+}
+
+#[test]
 fn a_change_of_shape_keeps_it_open_if_the_log_shows_it_again() {
     let (world, ..) = with_open_alert(1_000);
     let mut next = reshaped(&world.log, 0..ALL, 1_000);
