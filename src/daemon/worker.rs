@@ -6,7 +6,8 @@ use super::poison::Poison;
 use super::spill::Spill;
 use super::timing::Timing;
 use crate::kafka::consumer::{Backlog, Batch};
-use crate::lane::record::PartitionId;
+use crate::lane::grouping::Grouping;
+use crate::lane::record::{PartitionId, Record};
 use crate::lane::recovery::Report;
 use crate::lane::terms::Terms;
 use crate::lane::{Census, Handled, Lane, Part};
@@ -65,6 +66,7 @@ struct Kept {
     spill: Spill,
     waiting: VecDeque<Batch>,
     timing: Timing,
+    grouping: Grouping,
     /// The record under way.
     at: i64,
     /// Records to pass over, and why.
@@ -176,6 +178,7 @@ impl Lanes<'_> {
             spill: Spill::default(),
             waiting: VecDeque::new(),
             timing: Timing::new(&self.shared.metrics),
+            grouping: Grouping::default(),
             at: -1,
             poison,
             n_restored: 0,
@@ -222,7 +225,7 @@ impl Kept {
         let Some(batch) = self.waiting.pop_front() else { return Ok(()) };
         let started = Instant::now();
         self.handle(&batch)?;
-        self.timing.handled(batch.iter().count(), started.elapsed());
+        self.timing.handled(batch.len(), started.elapsed());
         self.share(&shared.shares);
         Ok(())
     }
@@ -236,20 +239,31 @@ impl Kept {
     }
 
     fn handle(&mut self, batch: &Batch) -> io::Result<()> {
-        for record in batch.iter() {
-            self.at = record.offset;
-            if let Some(what) = self.poison.get(&record.offset) {
-                self.lane.pass_over(&record, what);
-                continue;
-            }
-            while let Handled::Cold(entity) = self.timing.handle(&mut self.lane, &record) {
-                let bytes = self.spill.take(&entity)?;
-                self.lane.revive(&entity, bytes.as_deref(), record.offset);
-            }
-            self.spill_evicted();
-            crate::failpoint::panic_on(record.key);
+        if self.lane.is_by_key() {
+            let mut grouping = std::mem::take(&mut self.grouping);
+            let keys = batch.iter().map(|record| record.key);
+            let handled = grouping.by_key(keys).try_for_each(|place| self.handle_one(&batch.get(place)));
+            self.grouping = grouping;
+            handled?;
+        } else {
+            batch.iter().try_for_each(|record| self.handle_one(&record))?;
         }
         self.backlog.fetch_sub(batch.size(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn handle_one(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.at = record.offset;
+        if let Some(what) = self.poison.get(&record.offset) {
+            self.lane.pass_over(record, what);
+            return Ok(());
+        }
+        while let Handled::Cold(entity) = self.timing.handle(&mut self.lane, record) {
+            let bytes = self.spill.take(&entity)?;
+            self.lane.revive(&entity, bytes.as_deref(), record.offset);
+        }
+        self.spill_evicted();
+        crate::failpoint::panic_on(record.key);
         Ok(())
     }
 

@@ -78,14 +78,27 @@ impl Batch {
         });
     }
 
-    /// The records in order.
-    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        self.records.iter().map(|kept| Record {
+    /// The record at a place.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Record<'_> {
+        let kept = &self.records[place];
+        Record {
             offset: kept.offset,
             timestamp_ms: kept.timestamp_ms,
             key: kept.key.clone().map(|key| &self.bytes[key]),
             payload: kept.payload.clone().map(|payload| &self.bytes[payload]),
-        })
+        }
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.len()).map(|place| self.get(place))
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
     }
 
     /// Bytes it takes, a record's own room included.

@@ -9,6 +9,7 @@ pub mod effects;
 mod ending;
 mod entities;
 pub mod entity;
+pub mod grouping;
 pub mod intake;
 pub mod record;
 pub mod recovery;
@@ -32,6 +33,7 @@ use crate::wire::alert_v1::{AlertV1, Source};
 use crate::wire::channels::ChannelId;
 use crate::wire::dead_letter::{DeadLetter, Refused};
 use crate::wire::decoder::{Content, Decoded, Decoder, Message};
+use crate::wire::format::EntityFrom;
 use crate::wire::rejection::{Rejected, Rejection};
 use crate::wire::score_v1;
 use align::Late;
@@ -198,8 +200,10 @@ impl Lane {
         } else {
             self.pending.tally.replayed += 1;
         }
-        self.next_offset = self.next_offset.max(record.offset + 1);
-        self.newest_ms = record.timestamp_ms.or(self.newest_ms);
+        if record.offset >= self.next_offset {
+            self.next_offset = record.offset + 1;
+            self.newest_ms = record.timestamp_ms.or(self.newest_ms);
+        }
     }
 
     fn take_row(&mut self, record: &Record<'_>, live: bool) {
@@ -311,6 +315,13 @@ impl Lane {
         let handled = self.handle(record);
         std::mem::swap(&mut self.scratch.probe, probe);
         handled
+    }
+
+    /// Is an entity named by the key alone? Then records may be handled in any order that keeps those of each key in theirs, up to the
+    /// next cut; see [`grouping`].
+    #[must_use]
+    pub fn is_by_key(&self) -> bool {
+        self.terms.decoder.entity == EntityFrom::Key
     }
 
     /// Did this entity leave memory? Then [`Self::revive`] brings it back.
