@@ -81,8 +81,9 @@ pub struct Glance {
 }
 
 impl Centre {
+    /// The glance, and the smoothed deviation with this value.
     #[inline(always)] // a call would send every field through memory
-    fn see(&mut self, x: f64, frozen: bool, resolution: f64, steps: &Steps, settings: &Settings) -> Glance {
+    fn see(&mut self, x: f64, frozen: bool, resolution: f64, steps: &Steps, settings: &Settings) -> (Glance, f64) {
         if self.n == 0 {
             self.mean = x;
         }
@@ -101,11 +102,13 @@ impl Centre {
         self.smoothed += steps.smooth * (told.clamp(-reach, reach) - self.smoothed);
         let reach = settings.winsor * scale;
         let learned = if self.n >= settings.settle { deviation.clamp(-reach, reach) } else { deviation };
-        let step = steps.centre.max(1.0 / (self.n as f64 + 1.0));
+        // Once there are enough rows the maximum is known without a division.
+        let rows = self.n as f64 + 1.0;
+        let step = if rows * steps.centre > 2.0 { steps.centre } else { steps.centre.max(1.0 / rows) };
         self.mean += step * learned;
         self.variance = (1.0 - step) * (self.variance + step * learned * learned);
         self.n = self.n.saturating_add(1);
-        Glance { deviation: told, scale, unit: self.unit }
+        (Glance { deviation: told, scale, unit: self.unit }, self.smoothed)
     }
 
     fn is_sound(&self) -> bool {
@@ -185,13 +188,13 @@ impl Level {
             }
             present += 1;
             let (x, step_of_sensor) = (f64::from(*value), f64::from(resolution(c)));
-            let glance = self.centres[c].see(x, frozen, step_of_sensor, steps, settings);
+            let (glance, smooth) = self.centres[c].see(x, frozen, step_of_sensor, steps, settings);
             let cap = f64::from(settings.cap);
             deviation += (glance.deviation.abs() / glance.unit).min(cap);
-            smoothed += (self.centres[c].smoothed.abs() / glance.unit).min(cap);
+            smoothed += (smooth.abs() / glance.unit).min(cap);
             if let Some(season) = &mut self.season {
-                let centre = season.see(c, bin, x, frozen, step_of_sensor, steps, settings);
-                season_sum += (centre.smoothed.abs() / centre.unit).min(cap);
+                let (glance, smooth) = season.see(c, bin, x, frozen, step_of_sensor, steps, settings);
+                season_sum += (smooth.abs() / glance.unit).min(cap);
             }
             glances.push(Some(glance));
         }
@@ -230,18 +233,18 @@ impl Season {
         resolution: f64,
         steps: &Steps,
         settings: &Settings,
-    ) -> Centre {
+    ) -> (Glance, f64) {
         let cell = bin * self.centres.len() + c;
         if self.centres[c].n == 0 {
             self.slow[c] = x;
         }
         let usual = if self.visits[cell] > 0 { self.baseline[cell] } else { self.slow[c] };
-        self.centres[c].see(x - usual, frozen, resolution, steps, settings);
+        let seen = self.centres[c].see(x - usual, frozen, resolution, steps, settings);
         self.visits[cell] = self.visits[cell].saturating_add(1);
         let step = steps.season.max(1.0 / f64::from(self.visits[cell]));
         self.baseline[cell] += step * (x - self.baseline[cell]);
         self.slow[c] += 0.01 * (x - self.slow[c]);
-        self.centres[c]
+        seen
     }
 }
 

@@ -36,6 +36,13 @@ fn value_at(bin: f64) -> f32 {
     libm::exp2(bin / f64::from(PER_OCTAVE) - f64::from(OCTAVES) / 2.0) as f32
 }
 
+/// Two tops are equal: they follow from the counts.
+impl PartialEq for Top {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// Decayed counts. A fresh count weighs more than an old one; nothing is ever walked through to be decayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -43,6 +50,19 @@ pub struct Histogram {
     coarse: Vec<f32>,
     total: f32,
     fresh: f32,
+    #[serde(skip)]
+    top: Top,
+}
+
+/// Coarse bins above this one hold nothing: there is nothing to add.
+#[derive(Clone, Copy, Debug)]
+struct Top(u8);
+
+/// Not known: any may hold something.
+impl Default for Top {
+    fn default() -> Self {
+        Self((BINS / COARSE - 1) as u8)
+    }
 }
 
 /// Probability of a value at `bin` or beyond in each of two histograms. They are walked together: the sum of one alone would
@@ -52,7 +72,9 @@ pub fn tail_probabilities([a, b]: [&Histogram; 2], bin: f32) -> [f64; 2] {
     let next = bin as usize + 1;
     let end = (next.div_ceil(COARSE) * COARSE).min(BINS);
     let fine = sums(&a.bins[next..end], &b.bins[next..end]);
-    let coarse = sums(&a.coarse[end / COARSE..], &b.coarse[end / COARSE..]);
+    let top = usize::from(a.top.0.max(b.top.0)) + 1;
+    let above = (end / COARSE).min(top)..top;
+    let coarse = sums(&a.coarse[above.clone()], &b.coarse[above]);
     [a.tail_probability(bin, f64::from(fine[0] + coarse[0])), b.tail_probability(bin, f64::from(fine[1] + coarse[1]))]
 }
 
@@ -63,7 +85,7 @@ fn sums(a: &[f32], b: &[f32]) -> [f32; 2] {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { bins: vec![0.0; BINS], coarse: vec![0.0; BINS / COARSE], total: 0.0, fresh: 1.0 }
+        Self { bins: vec![0.0; BINS], coarse: vec![0.0; BINS / COARSE], total: 0.0, fresh: 1.0, top: Top(0) }
     }
 }
 
@@ -75,6 +97,7 @@ impl Histogram {
         let bin = bin as usize;
         self.bins[bin] += self.fresh;
         self.coarse[bin / COARSE] += self.fresh;
+        self.top.0 = self.top.0.max((bin / COARSE) as u8);
         if self.fresh > RESCALE {
             let scale = 1.0 / self.fresh;
             self.bins.iter_mut().chain(&mut self.coarse).for_each(|count| *count *= scale);
@@ -104,7 +127,7 @@ impl Histogram {
     fn with_pareto_tail(&self, bin: f32, above: f64, counted: f64, total: f64) -> f64 {
         let (mut mass, mut moment) = (0.0f64, 0.0f64);
         // Above the highest coarse bin that holds anything there is nothing to add.
-        let occupied = self.coarse.iter().rposition(|sum| *sum > 0.0).map_or(0, |highest| (highest + 1) * COARSE);
+        let occupied = (usize::from(self.top.0) + 1) * COARSE;
         for (k, count) in self.bins[..occupied].iter().enumerate().rev() {
             mass += f64::from(*count);
             moment += f64::from(*count) * (k as f64 + 0.5);
