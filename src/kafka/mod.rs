@@ -6,6 +6,7 @@ pub mod client;
 pub mod consumer;
 pub mod embedded;
 pub mod failure;
+pub mod group;
 pub mod partitioner;
 pub mod producer;
 pub mod properties;

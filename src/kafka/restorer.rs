@@ -3,6 +3,7 @@
 
 use super::client::{CountError, PlainContext};
 use super::failure::{Failure, is_missing};
+use super::group::{self, Member};
 use super::{client_config, list_of};
 use crate::config::Kafka;
 use crate::epoch::{Committed, Found};
@@ -12,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,31 @@ impl Restorer {
         missing.map(|topics| topics.into_iter().map(str::to_owned).collect()).map_err(|error| Failure::of_query(&error))
     }
 
+    /// Every partition of these topics; none of one that is not there.
+    ///
+    /// # Errors
+    /// Retriable: no broker answers.
+    pub fn partitions(&self, topics: &[String]) -> Result<BTreeSet<PartitionId>, Failure> {
+        let mut partitions = BTreeSet::new();
+        for topic in topics {
+            let metadata = self.inner.fetch_metadata(Some(topic), CALL).map_err(|error| Failure::of_query(&error))?;
+            let described = metadata.topics().iter().filter(|topic| topic.error().is_none());
+            let ids = described.flat_map(|topic| topic.partitions().iter().map(|partition| partition.id()));
+            let topic: Arc<str> = topic.as_str().into();
+            partitions.extend(ids.map(|partition| PartitionId { topic: Arc::clone(&topic), partition }));
+        }
+        Ok(partitions)
+    }
+
+    /// The members of a group. `None`: it is not at rest, or the broker does not tell.
+    ///
+    /// # Errors
+    /// Retriable: no broker answers, or none knows how to.
+    pub fn members(&self, group: &str) -> Result<Option<Vec<Member>>, Failure> {
+        let found = self.inner.fetch_group_list(Some(group), CALL).map_err(|error| Failure::of_query(&error))?;
+        Ok(found.groups().first().and_then(group::at_rest))
+    }
+
     /// First offset and the one after the last of a partition (for a read_committed client: the last stable one).
     ///
     /// # Errors
@@ -121,7 +147,7 @@ impl Restorer {
         cancelled: impl Fn() -> bool,
     ) -> Result<(), Failure> {
         let mut open: BTreeMap<PartitionId, i64> = from.clone();
-        for topic in open.keys().map(|lane| Arc::clone(&lane.topic)).collect::<std::collections::BTreeSet<_>>() {
+        for topic in open.keys().map(|lane| Arc::clone(&lane.topic)).collect::<BTreeSet<_>>() {
             // Without a known leader the first fetch waits half a second.
             self.inner.fetch_metadata(Some(&topic), CALL).map_err(|error| Failure::of_query(&error))?;
         }
