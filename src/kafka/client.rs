@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtoc
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Something the group did with our partitions.
@@ -32,6 +32,7 @@ pub type TellRebalance = Box<dyn Fn(Rebalance) + Send + Sync>;
 pub struct GroupContext {
     events: Mutex<Vec<Rebalance>>,
     closing: AtomicBool,
+    n_rebalances: AtomicU64,
     count_error: CountError,
     tell: TellRebalance,
 }
@@ -41,7 +42,8 @@ impl GroupContext {
     /// member of its next generation: whoever has seen that generation and then looks at what was told knows of the loss.
     #[must_use]
     pub fn new(count_error: CountError, tell: TellRebalance) -> Self {
-        Self { events: Mutex::default(), closing: AtomicBool::new(false), count_error, tell }
+        let (closing, n_rebalances) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { events: Mutex::default(), closing, n_rebalances, count_error, tell }
     }
 
     /// What happened since the last call, for the poller itself. To be called behind every poll.
@@ -52,6 +54,11 @@ impl GroupContext {
     /// From now on every revoke is acknowledged at once: a consumer that is dropped waits for it.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// How often the group has told us what is ours, if only that it is nothing more.
+    pub fn n_rebalances(&self) -> u64 {
+        self.n_rebalances.load(Ordering::SeqCst)
     }
 
     fn note(&self, event: Rebalance) {
@@ -82,8 +89,8 @@ impl ConsumerContext for GroupContext {
             if !lanes.is_empty() {
                 answer(consumer.pause(&list_of(lanes.iter().map(|lane| (lane, Offset::Invalid)))), "pause");
             }
-            self.note(Rebalance::Assigned(lanes));
-            return;
+            self.n_rebalances.fetch_add(1, Ordering::SeqCst);
+            return self.note(Rebalance::Assigned(lanes));
         }
         let lost = consumer.assignment_lost();
         if lost || closing {

@@ -5,7 +5,7 @@
 
 use super::client::{GroupContext, Rebalance, give_back};
 use super::failure::Failure;
-use super::{client_config, list_of};
+use super::{client_config, lanes_of, list_of};
 use crate::config::Kafka;
 use crate::epoch::Commit;
 use crate::lane::record::{PartitionId, Record};
@@ -131,6 +131,8 @@ pub enum Order {
     Park(PartitionId),
     /// The lanes of a revoke are committed and gone.
     AckRevoke(Vec<PartitionId>),
+    /// Leave the group and join it again, with what is subscribed to alone: everything is to be given up first.
+    JoinAnew,
     /// Read no more: the end is near. Polling goes on.
     PauseAll,
     /// Leave.
@@ -171,6 +173,7 @@ pub struct Outlets<'a> {
 /// The consumer of the group.
 pub struct Consumer {
     inner: Arc<BaseConsumer<GroupContext>>,
+    topics: Vec<String>,
 }
 
 impl Consumer {
@@ -182,9 +185,13 @@ impl Consumer {
         let inner: BaseConsumer<GroupContext> = client_config(&kafka.consumer)
             .create_with_context(context)
             .map_err(|error| Failure::Fatal(error.to_string()))?;
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        inner.subscribe(&topics).map_err(|error| Failure::Fatal(error.to_string()))?;
-        Ok(Self { inner: Arc::new(inner) })
+        let consumer = Self { inner: Arc::new(inner), topics: topics.to_vec() };
+        consumer.subscribe().map_err(|error| Failure::Fatal(error.to_string()))?;
+        Ok(consumer)
+    }
+
+    fn subscribe(&self) -> KafkaResult<()> {
+        self.inner.subscribe(&self.topics.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Who we are in the group now: to be taken when an epoch is cut.
@@ -223,6 +230,18 @@ impl Consumer {
         elements.iter().filter_map(position).collect()
     }
 
+    /// What is ours at this moment, whether its lanes are live or not; and what is still to be given up.
+    #[must_use]
+    pub fn held(&self) -> Option<BTreeSet<PartitionId>> {
+        self.inner.assignment().ok().map(|list| lanes_of(&list).into_iter().collect())
+    }
+
+    /// How often the group has told us what is ours.
+    #[must_use]
+    pub fn n_rebalances(&self) -> u64 {
+        self.inner.context().n_rebalances()
+    }
+
     /// Polls until it is told to close. Runs on a thread of its own.
     pub fn poll_until_closed(&self, orders: &Receiver<Order>, outlets: &mut Outlets<'_>) {
         let mut poller = Poller {
@@ -236,6 +255,11 @@ impl Consumer {
             loop {
                 match orders.try_recv() {
                     Ok(Order::Close) | Err(TryRecvError::Disconnected) => return self.close(),
+                    // librdkafka subscribes once what was revoked by it is given back, and the group has let us go.
+                    Ok(Order::JoinAnew) => {
+                        self.inner.unsubscribe();
+                        note(self.subscribe(), "subscribe");
+                    }
                     Ok(order) => poller.obey(order),
                     Err(TryRecvError::Empty) => break,
                 }
@@ -364,7 +388,8 @@ impl Poller<'_> {
                 }
             }
             Order::PauseAll => self.stopped = true,
-            Order::Close => {}
+            // The caller has followed them.
+            Order::JoinAnew | Order::Close => {}
         }
     }
 
