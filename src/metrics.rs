@@ -16,7 +16,7 @@ pub const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 pub const STATES: [&str; 6] = ["probation", "warming", "ready", "open", "recovering", "adapting"];
 /// Kinds of client errors as labels.
 pub const KAFKA_ERRORS: [&str; 6] = ["transport", "timeout", "auth", "fenced", "topic", "other"];
-const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
+const REBALANCES: [&str; 4] = ["assigned", "revoked", "lost", "forced"];
 const COMMITS: [&str; 4] = ["ok", "retriable", "unknown", "fenced"];
 const RECOVERIES: [&str; 7] =
     ["restored", "corrupt", "foreign_version", "other_shape", "torn", "truncated_log", "rebuilt"];

@@ -4,7 +4,7 @@ use super::pulse::Pulse;
 use super::recovery::{self, Job};
 use super::status::Status;
 use super::worker::Work;
-use super::{Workers, lane_settings};
+use super::{Workers, lane_settings, names};
 use crate::config::{Config, Delivery};
 use crate::epoch::{Command, Commit, End, Event, Failure, Found, Protocol, Settings, Start};
 use crate::kafka::client::CountError;
@@ -335,10 +335,6 @@ impl Committer {
         self.parts.workers.release(lane);
         self.parts.status.forget_lane(lane);
     }
-}
-
-fn names(lanes: &[PartitionId]) -> String {
-    lanes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Parts arrive in any order.

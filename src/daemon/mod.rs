@@ -6,7 +6,8 @@
 //! | workers (threads) | lanes: decode, score, learn | when nobody can send them work |
 //! | committer (thread) | epochs, rebalances, the producer | ends the daemon |
 //! | recovery (a thread a lane) | state topic, silent replay | when its lane is live or gone |
-//! | observer (thread) | entities by state, lag | with the daemon |
+//! | observer (thread) | entities by state, lag, the group's sharing | with the daemon |
+//! | guest (thread) | joins the group so that it shares anew, and leaves | by itself; the observer waits for it |
 //! | http (tokio) | metrics, health | last |
 //! | signals, reload (tokio) | SIGTERM, SIGINT, SIGHUP, the config file | with the daemon |
 
@@ -19,6 +20,7 @@ mod pulse;
 mod readiness;
 mod recovery;
 mod reload;
+mod sharing;
 mod spill;
 pub mod status;
 mod timing;
@@ -180,10 +182,16 @@ async fn run_with(
     let (events, inbox) = channel();
     let workers = Workers::start(config, &status.metrics, events.clone());
     let tell = {
-        let events = events.clone();
+        let (events, config) = (events.clone(), Arc::clone(config));
+        let is_wanted = move |lane: &PartitionId| config.input.topics.iter().any(|topic| **topic == *lane.topic);
         Box::new(move |rebalance| {
             let event = match rebalance {
-                Rebalance::Assigned(lanes) => Event::Assigned(lanes),
+                // A member that comes back within its session is given what it had before its topics changed. That is not begun, and
+                // the group has to take it back.
+                Rebalance::Assigned(mut lanes) => {
+                    lanes.retain(&is_wanted);
+                    Event::Assigned(lanes)
+                }
                 Rebalance::Revoked(lanes) => Event::Revoked(lanes),
                 Rebalance::Lost(lanes) => Event::Lost(lanes),
             };
@@ -249,6 +257,7 @@ async fn run_with(
             workers,
             status: Arc::clone(status),
             state_log,
+            orders: orders.clone(),
         };
         let end = Arc::clone(&observed);
         std::thread::spawn(move || observer::observe(&parts, &jumped, &end))
@@ -323,6 +332,10 @@ async fn prepare(config: &Config, status: &Status, count_error: &CountError) -> 
             }
         }
     }
+}
+
+fn names(lanes: &[PartitionId]) -> String {
+    lanes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn lane_settings(config: &Config, found: &Found) -> lane::Settings {

@@ -1,11 +1,14 @@
-//! Looks at the lanes every second, and at the ends of their partitions: entities by state, open alerts, lag.
+//! Looks at the lanes every second, and at the ends of their partitions: entities by state, open alerts, lag. And now and then at
+//! the group: whether every partition is somebody's.
 
-use super::Workers;
+use super::sharing::{Amiss, Look, Verdict, Watch};
 use super::status::Status;
 use super::worker::Work;
+use super::{Workers, names};
 use crate::config::Config;
 use crate::kafka::client::CountError;
-use crate::kafka::consumer::{Consumer, Jump};
+use crate::kafka::consumer::{Consumer, Jump, Order};
+use crate::kafka::group;
 use crate::kafka::restorer::Restorer;
 use crate::kafka::state_log::StateLog;
 use crate::lane::Census;
@@ -13,8 +16,9 @@ use crate::lane::record::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -32,14 +36,19 @@ pub struct Parts {
     pub status: Arc<Status>,
     /// Told of the state topic's ends.
     pub state_log: Arc<StateLog>,
+    /// To the poller.
+    pub orders: Sender<Order>,
 }
 
 /// Looks until `end` is set. Runs on a thread of its own, for asking a broker may take its time.
-pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
-    let Parts { config, count_error, consumer, workers, status, state_log } = parts;
+pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &Arc<AtomicBool>) {
+    let Parts { config, count_error, consumer, workers, status, state_log, .. } = parts;
     let Ok(restorer) = Restorer::new(&config.kafka, count_error) else { return };
     let mut told = BTreeSet::new();
     let mut last_asked = None;
+    let client_id = config.kafka.consumer.get("client.id").unwrap_or_default();
+    let mut watch = Watch::new(client_id, &config.input.topics);
+    let mut guest = Guest::default();
     while !end.load(Ordering::SeqCst) {
         let positions = consumer.positions();
         let found = ask(workers);
@@ -67,6 +76,7 @@ pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
             told.insert(lane);
         }
         judge(jumps, &restorer, status);
+        look_at_group(parts, &restorer, &mut watch, &mut guest, end);
         // A lane may have been given up while the broker was asked.
         let known = workers.known();
         told.retain(|lane| {
@@ -77,6 +87,68 @@ pub fn observe(parts: &Parts, jumps: &Receiver<Jump>, end: &AtomicBool) {
             ours
         });
         std::thread::sleep(LOOK);
+    }
+    guest.leave();
+}
+
+/// If partitions are nobody's, and that lasts, a guest makes the group share anew. What is ours without our asking for it we would
+/// be given again, for a cooperative group leaves to everybody what he has: we leave, and come back.
+fn look_at_group(parts: &Parts, restorer: &Restorer, watch: &mut Watch, guest: &mut Guest, end: &Arc<AtomicBool>) {
+    let Parts { config, consumer, status, orders, .. } = parts;
+    let n_rebalances = consumer.n_rebalances();
+    if n_rebalances == 0 || status.is_stopping() || !watch.is_due(Instant::now(), n_rebalances) {
+        return;
+    }
+    // A broker that is away, or does not know how to tell, says nothing of it.
+    let members = restorer.members(&config.kafka.group).ok().flatten();
+    let look = members.and_then(|members| {
+        Some(Look { ours: restorer.partitions(&config.input.topics).ok()?, held: consumer.held()?, members })
+    });
+    match watch.judge(Instant::now(), n_rebalances, look) {
+        Verdict::Unclear => {}
+        Verdict::Whole => status.shared(None),
+        Verdict::Amiss { what, is_our_turn } => {
+            if is_our_turn {
+                let Amiss { unread, unwanted } = &what;
+                tracing::warn!(unread = %names(unread), unwanted = %names(unwanted),
+                    "the group does not share its partitions as it should: some are nobody's, or of a topic that is not read any more; a rebalance is asked for");
+                status.count_rebalance("forced");
+                if unwanted.is_empty() {
+                    guest.come(parts, end);
+                } else {
+                    // The poller ends after us.
+                    let _ = orders.send(Order::JoinAnew);
+                }
+            }
+            status.shared(Some(&what));
+        }
+    }
+}
+
+/// The member that joins so that the group shares anew; one at a time.
+#[derive(Default)]
+struct Guest(Option<JoinHandle<()>>);
+
+impl Guest {
+    fn come(&mut self, parts: &Parts, end: &Arc<AtomicBool>) {
+        if self.0.as_ref().is_some_and(|guest| !guest.is_finished()) {
+            return;
+        }
+        let Parts { config, count_error, .. } = parts;
+        let (config, count_error, end) = (Arc::clone(config), Arc::clone(count_error), Arc::clone(end));
+        self.0 = Some(std::thread::spawn(move || {
+            let is_over = || end.load(Ordering::SeqCst);
+            match group::share_anew(&config.kafka, &config.state.topic, &count_error, is_over) {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!("no rebalance has come of it"),
+                Err(failure) => tracing::warn!(%failure, "no rebalance could be asked for"),
+            }
+        }));
+    }
+
+    /// It ends early, and if it has panicked, it has said so.
+    fn leave(self) {
+        drop(self.0.map(JoinHandle::join));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Ready means progress: what is there to be read is read and committed, or there is nothing to read and a broker says so.
 //! Values in, checks out, with the time handed in.
 
+use super::names;
+use super::sharing::Amiss;
 use crate::http::Check;
 use crate::lane::record::PartitionId;
 use crate::lane::{Census, Part};
@@ -17,6 +19,8 @@ const PASSING: Duration = Duration::from_secs(5);
 pub struct Readiness {
     prepared: bool,
     joined: bool,
+    /// What is amiss with how the group shares its partitions.
+    amiss: Amiss,
     stopping: bool,
     assigned: usize,
     live: usize,
@@ -66,9 +70,20 @@ impl Readiness {
         self.joined = true;
     }
 
+    /// What is amiss with how the group shares its partitions, if anything.
+    pub fn shared(&mut self, amiss: Option<&Amiss>) {
+        self.amiss = amiss.cloned().unwrap_or_default();
+    }
+
     /// We are about to leave.
     pub fn stopping(&mut self) {
         self.stopping = true;
+    }
+
+    /// Are we?
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// So many lanes are ours, so many of them live.
@@ -155,6 +170,14 @@ impl Readiness {
         }
     }
 
+    fn why_not_shared(&self) -> Option<String> {
+        let Amiss { unread, unwanted } = &self.amiss;
+        let unread = (!unread.is_empty()).then(|| format!("nobody reads {}", names(unread)));
+        let unwanted = (!unwanted.is_empty()).then(|| format!("it gave us {}, which we do not read", names(unwanted)));
+        let why: Vec<String> = unread.into_iter().chain(unwanted).collect();
+        (!why.is_empty()).then(|| why.join("; "))
+    }
+
     fn waiting(&self) -> i64 {
         self.lanes.values().map(|lane| lane.lag.records).sum()
     }
@@ -185,7 +208,10 @@ impl Readiness {
         vec![
             check("running", self.stopping.then(|| "stopping".to_owned())),
             check("topics", if self.prepared { missing } else { Some(why()) }),
-            check("group", (!self.joined).then(|| "the group has not let us in yet".to_owned())),
+            check(
+                "group",
+                if self.joined { self.why_not_shared() } else { Some("the group has not let us in yet".to_owned()) },
+            ),
             check("polling", silent(self.polled).map(|how_long| format!("the consumer has not polled {how_long}"))),
             check("brokers", silent(self.answered).map(|how_long| format!("no broker has answered {how_long}"))),
             lanes,
@@ -274,6 +300,17 @@ mod tests {
     fn a_standby_without_partitions_is_ready() {
         let (mut readiness, now) = well();
         readiness.assigned(0, 0);
+        assert!(failing(&readiness, now).is_empty());
+    }
+
+    #[test]
+    fn partitions_that_the_group_does_not_share_as_it_should_are_named() {
+        let (mut readiness, now) = well();
+        readiness.shared(Some(&Amiss { unread: vec![lane(1), lane(3)], unwanted: Vec::new() }));
+        assert_eq!(failing(&readiness, now), ["group: nobody reads t[1] t[3]"]);
+        readiness.shared(Some(&Amiss { unread: vec![lane(1)], unwanted: vec![lane(2)] }));
+        assert_eq!(failing(&readiness, now), ["group: nobody reads t[1]; it gave us t[2], which we do not read"]);
+        readiness.shared(None);
         assert!(failing(&readiness, now).is_empty());
     }
 

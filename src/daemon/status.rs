@@ -1,6 +1,7 @@
 //! What the daemon's threads tell of themselves: metrics, and the checks behind readiness.
 
 use super::readiness::Readiness;
+use super::sharing::Amiss;
 use crate::http::Check;
 use crate::kafka::consumer::unix_millis;
 use crate::kafka::failure::{ErrorKind, Failure};
@@ -60,6 +61,16 @@ impl Status {
     /// We are about to leave.
     pub fn stopping(&self) {
         self.readiness().stopping();
+    }
+
+    /// Are we?
+    pub fn is_stopping(&self) -> bool {
+        self.readiness().is_stopping()
+    }
+
+    /// What is amiss with how the group shares its partitions, if anything.
+    pub fn shared(&self, amiss: Option<&Amiss>) {
+        self.readiness().shared(amiss);
     }
 
     /// The consumer has polled.
