@@ -23,6 +23,7 @@ mod group;
 mod latest;
 mod missing;
 mod model;
+mod orphans;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod poison;
