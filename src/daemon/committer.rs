@@ -300,20 +300,25 @@ impl Committer {
     }
 
     fn try_write_barriers(&mut self, lanes: &[PartitionId], nonce: u64) -> Result<(Vec<Start>, bool), Failure> {
+        let place = self.place.take();
         self.start_producer()?;
-        let Parts { config, count_error, .. } = &self.parts;
+        let Parts { config, count_error, consumer, .. } = &self.parts;
         let restorer = Restorer::new(&config.kafka, count_error)?;
-        let found = restorer.committed(lanes)?;
+        let start = |(lane, committed): (PartitionId, Option<_>)| {
+            recovery::start_of(&restorer, &lane, committed.as_ref(), config.input.start)
+        };
+        let starts = restorer.committed(lanes)?.into_iter().map(start).collect::<Result<Vec<Start>, _>>()?;
+        let beginnings: Vec<Commit> = starts.iter().filter_map(Start::beginning).collect();
         let mut effects = Effects::default();
         for partition in lanes.iter().map(|lane| lane.partition).collect::<BTreeSet<_>>() {
             effects.push_barrier(partition, &config.kafka.instance, nonce);
         }
         let Some(producer) = &self.producer else { return Err(Failure::Retriable("no producer".to_owned())) };
-        let prompt = producer.commit(&[&effects], &[], None)?;
-        let start = |(lane, committed): (PartitionId, Option<_>)| {
-            recovery::start_of(&restorer, &lane, committed.as_ref(), config.input.start)
-        };
-        Ok((found.into_iter().map(start).collect::<Result<_, _>>()?, prompt))
+        let prompt = producer.commit(&[&effects], &beginnings, place.as_ref())?;
+        if config.kafka.delivery == Delivery::AtLeastOnce && !beginnings.is_empty() {
+            consumer.commit(&beginnings)?;
+        }
+        Ok((starts.into_iter().map(Start::begun).collect(), prompt))
     }
 
     fn restore(&mut self, start: Start, recovery: u64, terms: Arc<Terms>) {

@@ -1,7 +1,7 @@
 //! The vocabulary between the protocol and the world.
 
 use super::failure::Failure;
-use super::value::{Committed, Found};
+use super::value::{Commit, Committed, Found};
 use crate::lane::Part;
 use crate::lane::record::PartitionId;
 use crate::lane::terms::Terms;
@@ -69,6 +69,24 @@ pub struct Start {
     pub log_start: i64,
 }
 
+impl Start {
+    /// Where the lane begins, if nothing was committed yet. It is committed with the barrier, so that the next start goes on there,
+    /// and not where `input.start` would be then. Nothing stands beside it, for nothing is vouched for: snapshots may be older than
+    /// what the group remembers.
+    #[must_use]
+    pub fn beginning(&self) -> Option<Commit> {
+        let committed = Committed { offset: self.live_from, metadata: String::new() };
+        self.committed.is_none().then(|| Commit { lane: self.lane.clone(), committed })
+    }
+
+    /// The same once its beginning is committed.
+    #[must_use]
+    pub fn begun(self) -> Self {
+        let beginning = self.beginning().map(|commit| commit.committed);
+        Self { committed: self.committed.or(beginning), ..self }
+    }
+}
+
 /// What to do.
 #[derive(Debug)]
 pub enum Command {
@@ -83,7 +101,7 @@ pub enum Command {
         /// In force from their next record on.
         terms: Arc<Terms>,
     },
-    /// Note our place in the group (member, generation): the next commit goes under it.
+    /// Note our place in the group (member, generation): the next commit, of an epoch or of barriers, goes under it.
     NotePlace,
     /// Commit the epoch: everything in one transaction. Answered by [`Event::Committed`].
     Commit,
@@ -92,7 +110,8 @@ pub enum Command {
         /// Of these lanes.
         lanes: Vec<PartitionId>,
     },
-    /// Find out what is committed, then commit a barrier to the state partition of each lane. Answered by [`Event::Starts`].
+    /// Find out what is committed, then commit a barrier to the state partition of each lane, and with it where those begin of
+    /// which nothing was committed yet ([`Start::beginning`]), under our place in the group. Answered by [`Event::Starts`].
     WriteBarriers {
         /// Of these lanes.
         lanes: Vec<PartitionId>,

@@ -41,7 +41,7 @@ impl Protocol {
         match &mut self.phase {
             Phase::Noting(epoch) | Phase::Noted(epoch) => epoch.vouch_for_nothing(),
             Phase::Committing(_) | Phase::InDoubt { .. } | Phase::Looking(_) => self.state_is_lost = true,
-            Phase::Idle | Phase::Cutting | Phase::WritingBarriers | Phase::Ended => {}
+            Phase::Idle | Phase::Cutting | Phase::PlaceNoted | Phase::WritingBarriers | Phase::Ended => {}
         }
     }
 

@@ -4,7 +4,7 @@
 //! An epoch is a value: what the lanes made since the last one, and their offsets. It is kept until its commit is known. After any
 //! doubt a new producer looks at what was committed (KIP-447's fencing makes that final), and the same value is forgotten, sent
 //! again, or dropped lane by lane. Before a lane is given its state, a barrier is committed behind everything that can still be
-//! committed to its state partition.
+//! committed to its state partition, and with it where the lane begins if nothing was committed of it yet.
 
 mod command;
 mod doubt;
@@ -131,6 +131,7 @@ impl Protocol {
             | Phase::Noted(_)
             | Phase::Committing(_)
             | Phase::Looking(_)
+            | Phase::PlaceNoted
             | Phase::WritingBarriers
             | Phase::Ended => self.next_cut,
         }
@@ -187,6 +188,13 @@ impl Protocol {
         }
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => self.begin(now),
+            Phase::PlaceNoted if self.lanes.any_waiting() => {
+                self.phase = Phase::WritingBarriers;
+                let nonce = self.number();
+                Some(Command::WriteBarriers { lanes: self.lanes.waiting(), nonce })
+            }
+            // They were lost meanwhile.
+            Phase::PlaceNoted => self.next(now),
             Phase::Noting(epoch) => {
                 self.phase = Phase::Noted(epoch);
                 Some(Command::NotePlace)
@@ -229,9 +237,8 @@ impl Protocol {
     /// Nothing is under way: a recovery or an epoch may begin.
     fn begin(&mut self, now: Duration) -> Option<Command> {
         if self.stopping == Stopping::No && now >= self.recover_at && self.lanes.any_waiting() {
-            self.phase = Phase::WritingBarriers;
-            let nonce = self.number();
-            return Some(Command::WriteBarriers { lanes: self.lanes.waiting(), nonce });
+            self.phase = Phase::PlaceNoted;
+            return Some(Command::NotePlace);
         }
         if now < self.next_cut {
             return None;

@@ -19,6 +19,8 @@ pub(super) enum Phase {
     InDoubt { epoch: Epoch, until: Duration },
     /// A new producer looks at what was committed.
     Looking(Epoch),
+    /// Lanes wait for their barriers: our place in the group is noted, and what was lost before that is told.
+    PlaceNoted,
     /// Barriers are being committed for lanes that wait.
     WritingBarriers,
     /// The end was told.
@@ -34,7 +36,7 @@ impl Phase {
             | Self::Committing(epoch)
             | Self::InDoubt { epoch, .. }
             | Self::Looking(epoch) => Some(epoch),
-            Self::Idle | Self::Cutting | Self::WritingBarriers | Self::Ended => None,
+            Self::Idle | Self::Cutting | Self::PlaceNoted | Self::WritingBarriers | Self::Ended => None,
         }
     }
 
@@ -46,7 +48,7 @@ impl Phase {
             | Self::Committing(epoch)
             | Self::InDoubt { epoch, .. }
             | Self::Looking(epoch) => Some(epoch),
-            Self::Idle | Self::Cutting | Self::WritingBarriers | Self::Ended => None,
+            Self::Idle | Self::Cutting | Self::PlaceNoted | Self::WritingBarriers | Self::Ended => None,
         }
     }
 
@@ -61,7 +63,7 @@ impl Phase {
             | Self::Committing(epoch)
             | Self::InDoubt { epoch, .. }
             | Self::Looking(epoch) => Some(epoch),
-            Self::Idle | Self::Cutting | Self::WritingBarriers | Self::Ended => None,
+            Self::Idle | Self::Cutting | Self::PlaceNoted | Self::WritingBarriers | Self::Ended => None,
         }
     }
 }

@@ -125,6 +125,43 @@ fn our_place_is_noted_before_losses_are_heard_and_the_commit_begins() {
 }
 
 #[test]
+fn barriers_are_written_under_a_place_that_was_noted_before_losses_are_heard() {
+    let mut play = Play::with_live(&[]);
+    play.on(Event::Assigned(vec![lane(0), lane(1)]));
+    assert!(matches!(play.protocol.next(play.now), Some(Command::NotePlace)));
+    play.on(Event::Lost(vec![lane(0)]));
+    let Some(Command::WriteBarriers { lanes, .. }) = play.next_call() else { panic!("no barriers") };
+    assert_eq!(lanes, [lane(1)]);
+    let mut play = Play::with_live(&[]);
+    play.on(Event::Assigned(vec![lane(1)]));
+    assert!(matches!(play.protocol.next(play.now), Some(Command::NotePlace)));
+    play.on(Event::Lost(vec![lane(1)]));
+    assert!(matches!(play.next_call(), Some(Command::Cut { .. })), "nobody waits any more");
+}
+
+#[test]
+fn where_a_lane_begins_is_what_it_has_committed_last() {
+    let mut play = Play::with_live(&[]);
+    play.on(Event::Assigned(vec![lane(0), lane(1)]));
+    let Some(Command::WriteBarriers { nonce, .. }) = play.next_call() else { panic!("no barriers") };
+    let start = |partition, committed| Start { lane: lane(partition), committed, live_from: 7, log_start: 0 };
+    let known = Committed { offset: 7, metadata: "known".to_owned() };
+    assert_eq!(start(1, Some(known.clone())).beginning(), None);
+    let (begun, went_on) = (start(0, None).begun(), start(1, Some(known.clone())).begun());
+    assert_eq!(went_on.committed, Some(known.clone()));
+    play.on(Event::Starts(Ok((vec![begun, went_on], true))));
+    (0..2).for_each(|partition| play.on(Event::Recovered { lane: lane(partition), recovery: nonce }));
+    play.orders();
+    play.commit(vec![part(0, 9), part(1, 9)]);
+    play.on(Event::Committed(Err(lost())));
+    assert!(matches!(play.next_call(), Some(Command::Look { .. })));
+    let beginning = Committed { offset: 7, metadata: String::new() };
+    play.on(Event::Found(Ok(BTreeMap::from([(lane(0), Some(beginning)), (lane(1), Some(known))]))));
+    assert!(matches!(play.next_call(), Some(Command::Commit)), "neither is foreign");
+    assert_eq!(play.committed_partitions(), [0, 1]);
+}
+
+#[test]
 fn a_revoke_is_acknowledged_when_its_lanes_are_committed_and_not_before() {
     let mut play = Play::with_live(&[0, 1]);
     play.on(Event::Revoked(vec![lane(1)]));

@@ -12,9 +12,6 @@ use std::collections::BTreeMap;
 /// learns from them what would take it hours.
 const REBUILT: i64 = 1_000_000;
 
-/// No lane was ever reported to be here.
-const NOWHERE: i64 = -1;
-
 /// Why a snapshot is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -165,8 +162,7 @@ impl Lane {
         let sum = self.entities.accumulator();
         let differs = committed.is_some_and(|committed| committed.accumulator != sum);
         self.next_offset = self.live_from;
-        // Where we begin is committed though no record came: the next start goes on there, and not where `input.start` would be then.
-        self.reported_offset = if committed.is_some() { self.live_from } else { NOWHERE };
+        self.reported_offset = self.live_from;
         let lead = self.settings.snapshots_lead;
         let lost = differs && (!lead || report.restored == 0 || report.unusable() > 0);
         // A model of another shape gives other scores.

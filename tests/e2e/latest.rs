@@ -46,6 +46,28 @@ fn what_comes_to_an_idle_partition_while_nobody_runs_is_read() {
 }
 
 #[test]
+fn what_comes_between_the_start_and_the_first_epoch_is_read_by_the_next_start() {
+    let bootstrap = shared();
+    let input = unique("latest-killed");
+    create_topic(bootstrap, &input, 2);
+    let mut setup = Setup::new(bootstrap, "latest-killed", &input);
+    // It dies long before its first cut.
+    let environment = [LATEST[0], ("OFFKEY__KAFKA__COMMIT_INTERVAL", "10s")];
+    setup.session_timeout = "60s";
+    setup.create_outputs();
+    send(&setup, 0, "before", 9);
+    let daemon = setup.start_with("a", &environment);
+    wait_for_lanes(&[&daemon], 2);
+    send(&setup, 0, "seen", 5);
+    daemon.kill();
+    send(&setup, 1, "unseen", 7);
+    let daemon = setup.start_with("a", &LATEST);
+    setup.wait_until_read();
+    daemon.stop();
+    assert_eq!(scored(&setup), BTreeMap::from([("seen".to_owned(), 5), ("unseen".to_owned(), 7)]));
+}
+
+#[test]
 fn a_partition_that_is_added_is_read_from_its_beginning() {
     let bootstrap = shared();
     let input = unique("latest-grown");

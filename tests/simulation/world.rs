@@ -2,7 +2,7 @@
 
 use crate::broker::{Broker, Fenced, MEMBERS, Offsets, Output};
 use crate::plan::{Live, PARTITIONS, Plan, ROWS, id_of};
-use offkey::epoch::{self, Command, Committed, End, Event, Failure, Found, Protocol, Start};
+use offkey::epoch::{self, Command, Commit, Committed, End, Event, Failure, Protocol, Start};
 use offkey::lane::effects::{Effects, Stream};
 use offkey::lane::record::PartitionId;
 use offkey::lane::recovery::Report;
@@ -22,7 +22,7 @@ enum Call {
     End,
     Look(Vec<PartitionId>),
     WriteBarriers { lanes: Vec<PartitionId>, nonce: u64 },
-    EndBarriers { found: Found },
+    EndBarriers { starts: Vec<Start> },
 }
 
 /// Terms, and from which offset on they were in force.
@@ -258,19 +258,14 @@ impl<'a> World<'a> {
                 let found = broker.found(&lanes);
                 return self.answer(id, Event::Found(found));
             }
-            Call::WriteBarriers { lanes, nonce } => match write_barriers(broker, id, producer, &lanes, nonce) {
-                Ok(found) => Ok(Call::EndBarriers { found }),
+            Call::WriteBarriers { lanes, nonce } => match write_barriers(broker, member, producer, &lanes, nonce) {
+                Ok(starts) => Ok(Call::EndBarriers { starts }),
                 Err(failure) => return self.answer(id, Event::Starts(Err(failure))),
             },
-            Call::EndBarriers { found } => {
-                let result = broker.end(id, producer, true).map_err(Failure::from).map(|()| {
-                    let start = |(lane, committed): (PartitionId, Option<Committed>)| {
-                        let live_from = committed.as_ref().map_or(0, |committed| committed.offset);
-                        Start { lane, committed, live_from, log_start: 0 }
-                    };
-                    (found.into_iter().map(start).collect(), was_done)
-                });
-                return self.answer(id, Event::Starts(result));
+            Call::EndBarriers { starts } => {
+                let result = broker.end(id, producer, true).map_err(Failure::from);
+                let begun = result.map(|()| (starts.into_iter().map(Start::begun).collect(), was_done));
+                return self.answer(id, Event::Starts(begun));
             }
         };
         match next {
@@ -552,7 +547,11 @@ fn owned(output: &offkey::lane::effects::Output<'_>) -> Output {
 
 fn offsets(protocol: &Protocol) -> Offsets {
     let commits = protocol.epoch().into_iter().flat_map(|epoch| epoch.commits());
-    commits.map(|commit| (commit.lane.partition as usize, commit.committed)).collect()
+    commits.map(placed).collect()
+}
+
+fn placed(commit: Commit) -> (usize, Committed) {
+    (commit.lane.partition as usize, commit.committed)
 }
 
 fn send_epoch(broker: &mut Broker, member: &Member, producer: u32) -> Result<(), Fenced> {
@@ -574,17 +573,25 @@ fn send_epoch(broker: &mut Broker, member: &Member, producer: u32) -> Result<(),
 
 fn write_barriers(
     broker: &mut Broker,
-    id: usize,
+    member: &Member,
     producer: u32,
     lanes: &[PartitionId],
     nonce: u64,
-) -> Result<Found, Failure> {
-    let found = broker.found(lanes)?;
+) -> Result<Vec<Start>, Failure> {
+    let start = |(lane, committed): (PartitionId, Option<Committed>)| {
+        let live_from = committed.as_ref().map_or(0, |committed| committed.offset);
+        Start { lane, committed, live_from, log_start: 0 }
+    };
+    let starts: Vec<Start> = broker.found(lanes)?.into_iter().map(start).collect();
     let mut effects = Effects::default();
-    lanes.iter().for_each(|lane| effects.push_barrier(lane.partition, &id.to_string(), nonce));
+    lanes.iter().for_each(|lane| effects.push_barrier(lane.partition, &member.id.to_string(), nonce));
     for barrier in effects.outputs() {
         let partition = barrier.partition.expect("a barrier has its partition") as usize;
-        broker.send(id, producer, partition, owned(&barrier))?;
+        broker.send(member.id, producer, partition, owned(&barrier))?;
     }
-    Ok(found)
+    let beginnings: Offsets = starts.iter().filter_map(Start::beginning).map(placed).collect();
+    if !beginnings.is_empty() {
+        broker.send_offsets(member.id, producer, member.place, beginnings)?;
+    }
+    Ok(starts)
 }
