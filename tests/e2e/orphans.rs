@@ -31,6 +31,8 @@ fn partitions_whose_owner_dies_while_it_gives_them_up_are_read_by_somebody() {
     wait_for_lanes(&[&a, &b], 4);
     setup.wait_until_read();
     wait_for("all to be ready", 60, || (a.is_ready() && b.is_ready()).then_some(()));
+    let forced = [&a, &b].map(|daemon| daemon.metric("offkey_rebalances_total{kind=\"forced\"}"));
+    assert_eq!(forced.iter().sum::<f64>(), 1.0, "not one after the other: {forced:?}");
     a.stop();
     b.stop();
     check_places(&setup);
