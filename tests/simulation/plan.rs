@@ -2,6 +2,7 @@
 
 use offkey::config::{Config, Source};
 use offkey::detector::{Settings as DetectorSettings, warmup};
+use offkey::lane::grouping::Grouping;
 use offkey::lane::record::{PartitionId, Record};
 use offkey::lane::terms::Terms;
 use offkey::lane::{Handled, Lane, Settings};
@@ -105,18 +106,20 @@ impl Live {
         self.switches.push((from, Arc::clone(terms)));
     }
 
+    /// A batch, in a worker's order: where it ends says nothing either.
     pub fn handle(&mut self, plan: &Plan, partition: usize, until: i64) {
-        while self.next < until.min(ROWS) {
-            let (key, payload) = &plan.inputs[partition][self.next as usize];
-            let timestamp_ms = Some(1_700_000_000_000 + self.next * 1_000);
-            let record =
-                Record { offset: self.next, timestamp_ms, key: Some(key.as_slice()), payload: payload.as_deref() };
+        let first = self.next;
+        self.next = first.max(until.min(ROWS));
+        let batch = &plan.inputs[partition][first as usize..self.next as usize];
+        for place in Grouping::default().by_key(batch.iter().map(|(key, _)| Some(key.as_slice()))) {
+            let ((key, payload), offset) = (&batch[place], first + place as i64);
+            let timestamp_ms = Some(1_700_000_000_000 + offset * 1_000);
+            let record = Record { offset, timestamp_ms, key: Some(key.as_slice()), payload: payload.as_deref() };
             while let Handled::Cold(entity) = self.lane.handle(&record) {
                 let state = self.spill.remove(&entity);
-                self.lane.revive(&entity, state.as_deref(), self.next);
+                self.lane.revive(&entity, state.as_deref(), offset);
             }
             self.spill.extend(self.lane.take_evicted());
-            self.next += 1;
         }
     }
 }

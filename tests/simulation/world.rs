@@ -347,9 +347,10 @@ impl<'a> World<'a> {
     pub fn expected(&self) -> (Vec<Output>, BTreeMap<Vec<u8>, Vec<u8>>) {
         let (mut outputs, mut log) = (Vec::new(), Vec::new());
         for partition in 0..PARTITIONS {
-            let number = |committed: &Committed| OffsetMetadata::decode(&committed.metadata).unwrap().epoch;
+            // A beginning is of no epoch.
+            let number = |committed: &Committed| Some(OffsetMetadata::decode(&committed.metadata)?.epoch);
             let epochs = self.broker.history.iter().filter(|(of, _)| *of == partition);
-            let switches = epochs.filter_map(|(_, committed)| self.switches.get(&(partition, number(committed))));
+            let switches = epochs.filter_map(|(_, committed)| self.switches.get(&(partition, number(committed)?)));
             let mut switches = switches.flatten().peekable();
             let (_, first) = switches.peek().expect("a lane begins under some terms");
             let mut live = Live::new(self.plan.lane(partition, 0, first), 0);
