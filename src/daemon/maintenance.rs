@@ -3,8 +3,9 @@
 //! them; and no instance can have the lane meanwhile, because the group gave it to us.
 
 use super::lane_settings;
-use super::recovery::{read_state, replay, start_of, terms_of_replay};
+use super::recovery::{read_state, replay, start_of};
 use super::spill::Spill;
+use super::terms::terms_of_replay;
 use crate::config::{Config, Delivery};
 use crate::epoch::{Commit, Epoch, Failure, Start};
 use crate::kafka::client::{CountError, GroupContext, Rebalance};

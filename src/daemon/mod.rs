@@ -23,6 +23,7 @@ mod reload;
 mod sharing;
 mod spill;
 pub mod status;
+mod terms;
 mod timing;
 mod worker;
 
