@@ -5,7 +5,7 @@ use super::recovery::{self, Job};
 use super::status::Status;
 use super::worker::Work;
 use super::{Workers, lane_settings, names};
-use crate::config::{Config, Delivery};
+use crate::config::{Config, Delivery, Start as Beginning};
 use crate::epoch::{Command, Commit, End, Event, Failure, Found, Protocol, Settings, Start};
 use crate::kafka::client::CountError;
 use crate::kafka::consumer::{Backlog, Consumer, GroupMetadata, Order, unix_millis};
@@ -18,6 +18,7 @@ use crate::lane::record::PartitionId;
 use crate::lane::terms::Terms;
 use crate::lane::{self, Lane, Part};
 use crate::planted::is_planted;
+use crate::wire::state_record::OffsetMetadata;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The newest terms: those of the configuration, or what was reloaded since.
     pub terms: Arc<Terms>,
+    /// When the process began, in milliseconds since the Unix epoch.
+    pub began: i64,
     /// Limits found on the broker.
     pub found: crate::kafka::topics::Found,
     /// Counts client errors.
@@ -304,10 +307,12 @@ impl Committer {
         self.start_producer()?;
         let Parts { config, count_error, consumer, .. } = &self.parts;
         let restorer = Restorer::new(&config.kafka, count_error)?;
+        let found = restorer.committed(lanes)?;
+        let began = self.began(&restorer, &found)?;
         let start = |(lane, committed): (PartitionId, Option<_>)| {
-            recovery::start_of(&restorer, &lane, committed.as_ref(), config.input.start)
+            recovery::start_of(&restorer, &lane, committed.as_ref(), config.input.start, began)
         };
-        let starts = restorer.committed(lanes)?.into_iter().map(start).collect::<Result<Vec<Start>, _>>()?;
+        let starts = found.into_iter().map(start).collect::<Result<Vec<Start>, _>>()?;
         let beginnings: Vec<Commit> = starts.iter().filter_map(Start::beginning).collect();
         let mut effects = Effects::default();
         for partition in lanes.iter().map(|lane| lane.partition).collect::<BTreeSet<_>>() {
@@ -319,6 +324,25 @@ impl Committer {
             consumer.commit(&beginnings)?;
         }
         Ok((starts.into_iter().map(Start::begun).collect(), prompt))
+    }
+
+    /// With `latest`: when the first member of the group began, as far as what the group has committed tells. A partition of which it
+    /// has committed nothing was added since, and whatever is in it came since.
+    fn began(&self, restorer: &Restorer, found: &Found) -> Result<Option<i64>, Failure> {
+        let input = &self.parts.config.input;
+        if input.start != Beginning::Latest {
+            return Ok(None);
+        }
+        let told = |found: &Found| {
+            found.values().flatten().filter_map(|committed| OffsetMetadata::began_of(&committed.metadata)).min()
+        };
+        let by_others = if found.values().any(Option::is_none) {
+            let all: Vec<PartitionId> = restorer.partitions(&input.topics)?.into_iter().collect();
+            told(&restorer.committed(&all)?)
+        } else {
+            None
+        };
+        Ok([told(found), by_others, Some(self.parts.began)].into_iter().flatten().min())
     }
 
     fn restore(&mut self, start: Start, recovery: u64, terms: Arc<Terms>) {

@@ -18,6 +18,7 @@ use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
 use crate::lane::{Handled, Lane, Part};
+use crate::wire::state_record::OffsetMetadata;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -80,7 +81,7 @@ pub fn change(
         count_error: &count_error,
         epoch: (unix_millis(SystemTime::now()) as u64) << 20,
     };
-    let Restored { mut lane, report, mut spill, .. } = work.restore(id, &held)?;
+    let Restored { mut lane, report, mut spill, began, .. } = work.restore(id, &held)?;
     if lane.is_out_of_memory(entity) {
         let bytes = spill.take(entity).map_err(|error| no_room(&error))?;
         lane.revive(entity, bytes.as_deref(), lane.census().next_offset);
@@ -94,7 +95,7 @@ pub fn change(
         )));
     }
     let next_offset = part.next_offset;
-    work.commit(part, &held)?;
+    work.commit(part, began, &held)?;
     Ok(Done { next_offset, report })
 }
 
@@ -203,6 +204,7 @@ struct Restored {
     report: Report,
     read_from: i64,
     spill: Spill,
+    began: Option<i64>,
 }
 
 struct Work<'a> {
@@ -229,7 +231,8 @@ impl Work<'_> {
         let committed = restorer.committed(std::slice::from_ref(id))?.remove(id).flatten();
         let nonce = self.new_epoch();
         self.write_barrier(id.partition, nonce)?;
-        let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start)?;
+        let began = committed.as_ref().and_then(|committed| OffsetMetadata::began_of(&committed.metadata));
+        let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start, began)?;
         let pass = |from| self.restore_from(&restorer, &start, nonce, from, held);
         let restored = pass(None)?;
         match restored.report.rebuild_from(restored.read_from, start.log_start, start.live_from) {
@@ -247,7 +250,7 @@ impl Work<'_> {
         from: Option<i64>,
         held: &Held,
     ) -> Result<Restored, Refused> {
-        let Start { lane: id, committed, live_from, log_start } = start;
+        let Start { lane: id, committed, live_from, log_start, began } = start;
         let cancelled = || held.is_lost();
         let ours = Arc::new(self.config.terms());
         let terms = terms_of_replay(restorer, self.config, start, &ours, nonce, cancelled)?;
@@ -275,7 +278,7 @@ impl Work<'_> {
             None => {
                 let report = lane.finish_recovery();
                 lane.set_terms(&ours);
-                Ok(Restored { lane, report, read_from, spill })
+                Ok(Restored { lane, report, read_from, spill, began: *began })
             }
         }
     }
@@ -286,9 +289,9 @@ impl Work<'_> {
         self.producer()?.commit(&[&effects], &[], None).map(drop)
     }
 
-    fn commit(&mut self, part: Part, held: &Held) -> Result<(), Refused> {
+    fn commit(&mut self, part: Part, began: Option<i64>, held: &Held) -> Result<(), Refused> {
         let Some(consumer) = &held.consumer else { return Err(Refused::Outside("the group is closed".to_owned())) };
-        let epoch = Epoch { number: self.new_epoch(), parts: vec![part], cut_at: Duration::ZERO };
+        let epoch = Epoch { number: self.new_epoch(), parts: vec![part], cut_at: Duration::ZERO, began };
         let commits: Vec<Commit> = epoch.commits().collect();
         let effects: Vec<&Effects> = epoch.parts.iter().map(|part| &part.effects).collect();
         let producer = self.producer()?;

@@ -27,8 +27,7 @@ mod terms;
 mod timing;
 mod worker;
 
-use crate::config::{self, Config, Delivery};
-use crate::detector::row::EventTime;
+use crate::config::{Config, Delivery};
 use crate::epoch::{End, Event, Failure};
 use crate::http;
 use crate::kafka::client::{CountError, GroupContext, Rebalance};
@@ -104,7 +103,9 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let Start { config, file, mut stop } = start;
     // First of all: a SIGHUP that nobody waits for is the end of the process.
     let hangup = signal(SignalKind::hangup())?;
-    let config = Arc::new(beginning_now(config));
+    let config = Arc::new(config);
+    // With `latest`: a partition that is added later is new as a whole.
+    let began = unix_millis(SystemTime::now());
     let metrics = Arc::new(Metrics::new());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), &librdkafka]).set(1);
@@ -117,32 +118,25 @@ pub async fn run(start: Start) -> std::io::Result<Exit> {
     let http = tokio::spawn(http::serve(listener, Arc::new(served), http::Limits::default(), http_ends));
     let (terms, changed_terms) = watch::channel(Arc::new(config.terms()));
     tokio::spawn(reload::watch(Arc::clone(&config), file, Arc::clone(&status), hangup, terms));
-    let exit = run_again(&config, &changed_terms, &status, &mut stop).await;
+    let exit = run_again(&config, began, &changed_terms, &status, &mut stop).await;
     // Last, so that the metrics tell of the steps before.
     let _ = end_http.send(true);
     let _ = tokio::time::timeout(CLOSE, http).await;
     Ok(exit)
 }
 
-/// `latest` is the moment of our start: a partition that is added later is new as a whole.
-fn beginning_now(mut config: Config) -> Config {
-    if config.input.start == config::Start::Latest {
-        config.input.start = config::Start::At(EventTime::from_millis(unix_millis(SystemTime::now())));
-    }
-    config
-}
-
 /// A member that was silent for too long is fenced as if another had taken its name: it begins anew once. Twice within a
 /// minute there is another.
 async fn run_again(
     config: &Arc<Config>,
+    began: i64,
     terms: &watch::Receiver<Arc<Terms>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
 ) -> Exit {
     let mut fenced: Option<Instant> = None;
     loop {
-        match run_with(config, terms.clone(), status, stop).await {
+        match run_with(config, began, terms.clone(), status, stop).await {
             End::Stopped => return Exit::Clean,
             End::StoppedInDoubt => {
                 tracing::warn!("the last epoch was not committed in time: its records are read again");
@@ -165,6 +159,7 @@ async fn run_again(
 
 async fn run_with(
     config: &Arc<Config>,
+    began: i64,
     mut terms: watch::Receiver<Arc<Terms>>,
     status: &Arc<Status>,
     stop: &mut watch::Receiver<bool>,
@@ -235,6 +230,7 @@ async fn run_with(
     let parts = committer::Parts {
         config: Arc::clone(config),
         terms: Arc::clone(&terms.borrow_and_update()),
+        began,
         found,
         count_error: Arc::clone(&count_error),
         status: Arc::clone(status),

@@ -43,7 +43,7 @@ pub struct Job {
     pub cancelled: Arc<AtomicBool>,
 }
 
-/// Where a lane starts: at its committed offset, if that is in the log.
+/// Where a lane starts: at its committed offset, if that is in the log. `began`: where the group begins with `latest`.
 ///
 /// # Errors
 /// Retriable.
@@ -52,6 +52,7 @@ pub fn start_of(
     lane: &PartitionId,
     committed: Option<&Committed>,
     start: config::Start,
+    began: Option<i64>,
 ) -> Result<Start, Failure> {
     let (log_start, log_end) = restorer.watermarks(lane)?;
     let live_from = match (committed, start) {
@@ -66,10 +67,13 @@ pub fn start_of(
         }
         (Some(committed), _) => committed.offset,
         (None, config::Start::Earliest) => log_start,
-        (None, config::Start::Latest) => log_end,
+        (None, config::Start::Latest) => match began {
+            Some(began) => restorer.offset_at(lane, began)?,
+            None => log_end,
+        },
         (None, config::Start::At(at)) => restorer.offset_at(lane, at.micros() / 1000)?,
     };
-    Ok(Start { lane: lane.clone(), committed: committed.cloned(), live_from, log_start })
+    Ok(Start { lane: lane.clone(), committed: committed.cloned(), live_from, log_start, began })
 }
 
 /// Runs a recovery on a thread of its own; its end is an event.

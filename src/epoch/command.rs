@@ -5,6 +5,7 @@ use super::value::{Commit, Committed, Found};
 use crate::lane::Part;
 use crate::lane::record::PartitionId;
 use crate::lane::terms::Terms;
+use crate::wire::state_record::OffsetMetadata;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,15 +68,17 @@ pub struct Start {
     pub live_from: i64,
     /// The first record that is still in the log.
     pub log_start: i64,
+    /// [`OffsetMetadata::began`].
+    pub began: Option<i64>,
 }
 
 impl Start {
     /// Where the lane begins, if nothing was committed yet. It is committed with the barrier, so that the next start goes on there,
-    /// and not where `input.start` would be then. Nothing stands beside it, for nothing is vouched for: snapshots may be older than
-    /// what the group remembers.
+    /// and not where `input.start` would be then. Nothing else stands beside it, for nothing is vouched for: snapshots may be older
+    /// than what the group remembers.
     #[must_use]
     pub fn beginning(&self) -> Option<Commit> {
-        let committed = Committed { offset: self.live_from, metadata: String::new() };
+        let committed = Committed { offset: self.live_from, metadata: OffsetMetadata::beginning(self.began) };
         self.committed.is_none().then(|| Commit { lane: self.lane.clone(), committed })
     }
 

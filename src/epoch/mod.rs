@@ -73,6 +73,8 @@ pub struct Protocol {
     phase: Phase,
     orders: VecDeque<Command>,
     last_number: u64,
+    /// The earliest that was heard of.
+    began: Option<i64>,
     next_cut: Duration,
     recover_at: Duration,
     back_off: Duration,
@@ -95,6 +97,7 @@ impl Protocol {
             phase: Phase::Idle,
             orders: VecDeque::new(),
             last_number: first_number,
+            began: None,
             next_cut: settings.commit_interval,
             recover_at: Duration::ZERO,
             back_off: BACK_OFF[0],
@@ -271,7 +274,7 @@ impl Protocol {
             return self.decided();
         }
         self.back_off = BACK_OFF[0];
-        self.phase = Phase::Noting(Epoch { number: self.number(), parts, cut_at: now });
+        self.phase = Phase::Noting(Epoch { number: self.number(), parts, cut_at: now, began: self.began });
     }
 
     fn take_commit(&mut self, result: Result<bool, Failure>, now: Duration) {
@@ -315,6 +318,7 @@ impl Protocol {
                 }
                 self.orders.push_back(Command::TroubleIsOver);
                 let recovery = self.last_number;
+                self.began = starts.iter().filter_map(|start| start.began).chain(self.began).min();
                 // Some may have been lost meanwhile.
                 for start in starts.into_iter().filter(|start| self.lanes.recover(start, recovery)) {
                     let terms = Arc::clone(&self.terms);

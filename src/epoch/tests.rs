@@ -48,7 +48,7 @@ impl Play {
         }
         self.on(Event::Assigned(partitions.iter().map(|p| lane(*p)).collect()));
         let Some(Command::WriteBarriers { lanes, nonce }) = self.next_call() else { panic!("no barriers") };
-        let start = |lane| Start { lane, committed: None, live_from: 0, log_start: 0 };
+        let start = |lane| Start { lane, committed: None, live_from: 0, log_start: 0, began: None };
         self.on(Event::Starts(Ok((lanes.iter().cloned().map(start).collect(), true))));
         for lane in lanes {
             self.on(Event::Recovered { lane, recovery: nonce });
@@ -106,8 +106,13 @@ impl Play {
 
 fn of_epoch(number: u64, lanes: &[i32]) -> Found {
     let committed = |partition| {
-        let metadata =
-            crate::wire::state_record::OffsetMetadata { epoch: number, replay_offset: 0, accumulator: 0, terms: None };
+        let metadata = crate::wire::state_record::OffsetMetadata {
+            epoch: number,
+            replay_offset: 0,
+            accumulator: 0,
+            terms: None,
+            began: None,
+        };
         (lane(partition), Some(Committed { offset: 1, metadata: metadata.encode() }))
     };
     lanes.iter().map(|partition| committed(*partition)).collect()
@@ -144,7 +149,8 @@ fn where_a_lane_begins_is_what_it_has_committed_last() {
     let mut play = Play::with_live(&[]);
     play.on(Event::Assigned(vec![lane(0), lane(1)]));
     let Some(Command::WriteBarriers { nonce, .. }) = play.next_call() else { panic!("no barriers") };
-    let start = |partition, committed| Start { lane: lane(partition), committed, live_from: 7, log_start: 0 };
+    let start =
+        |partition, committed| Start { lane: lane(partition), committed, live_from: 7, log_start: 0, began: Some(5) };
     let known = Committed { offset: 7, metadata: "known".to_owned() };
     assert_eq!(start(1, Some(known.clone())).beginning(), None);
     let (begun, went_on) = (start(0, None).begun(), start(1, Some(known.clone())).begun());
@@ -155,7 +161,8 @@ fn where_a_lane_begins_is_what_it_has_committed_last() {
     play.commit(vec![part(0, 9), part(1, 9)]);
     play.on(Event::Committed(Err(lost())));
     assert!(matches!(play.next_call(), Some(Command::Look { .. })));
-    let beginning = Committed { offset: 7, metadata: String::new() };
+    assert!(play.protocol.epoch().unwrap().commits().all(|commit| commit.committed.metadata.ends_with(";s=5")));
+    let beginning = Committed { offset: 7, metadata: "v1;s=5".to_owned() };
     play.on(Event::Found(Ok(BTreeMap::from([(lane(0), Some(beginning)), (lane(1), Some(known))]))));
     assert!(matches!(play.next_call(), Some(Command::Commit)), "neither is foreign");
     assert_eq!(play.committed_partitions(), [0, 1]);
@@ -236,7 +243,7 @@ fn a_lane_that_is_restored_from_a_state_that_is_lost_begins_again() {
     let mut play = Play::with_live(&[0]);
     play.on(Event::Assigned(vec![lane(1)]));
     let Some(Command::WriteBarriers { nonce, .. }) = play.next_call() else { panic!("no barriers") };
-    let start = Start { lane: lane(1), committed: None, live_from: 0, log_start: 0 };
+    let start = Start { lane: lane(1), committed: None, live_from: 0, log_start: 0, began: None };
     play.on(Event::Starts(Ok((vec![start], true))));
     play.orders();
     play.on(Event::StateLost);
@@ -288,7 +295,7 @@ fn a_recovery_of_the_past_does_not_wake_a_lane() {
     play.on(Event::Lost(vec![lane(0)]));
     play.on(Event::Assigned(vec![lane(0)]));
     let Some(Command::WriteBarriers { nonce, .. }) = play.next_call() else { panic!("no barriers") };
-    let start = Start { lane: lane(0), committed: None, live_from: 0, log_start: 0 };
+    let start = Start { lane: lane(0), committed: None, live_from: 0, log_start: 0, began: None };
     play.on(Event::Starts(Ok((vec![start], true))));
     play.on(Event::Recovered { lane: lane(0), recovery: nonce - 1 });
     assert_eq!(play.protocol.n_lanes(), (1, 0));
@@ -302,7 +309,7 @@ fn a_lane_lost_while_barriers_are_written_is_not_restored() {
     play.on(Event::Assigned(vec![lane(2)]));
     assert!(matches!(play.next_call(), Some(Command::WriteBarriers { .. })));
     play.on(Event::Lost(vec![lane(2)]));
-    let start = Start { lane: lane(2), committed: None, live_from: 0, log_start: 0 };
+    let start = Start { lane: lane(2), committed: None, live_from: 0, log_start: 0, began: None };
     play.on(Event::Starts(Ok((vec![start], true))));
     assert!(!play.orders().iter().any(|order| order.starts_with("Restore")));
 }

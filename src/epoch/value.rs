@@ -15,6 +15,8 @@ pub struct Epoch {
     pub parts: Vec<Part>,
     /// When it was cut.
     pub cut_at: Duration,
+    /// [`OffsetMetadata::began`].
+    pub began: Option<i64>,
 }
 
 /// An offset to commit.
@@ -47,6 +49,7 @@ impl Epoch {
                 replay_offset: part.replay_offset,
                 accumulator: part.accumulator,
                 terms: Some(part.terms),
+                began: self.began,
             };
             let committed = Committed { offset: part.next_offset, metadata: metadata.encode() };
             Commit { lane: part.lane.clone(), committed }

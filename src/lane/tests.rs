@@ -168,6 +168,7 @@ impl World {
             replay_offset: part.replay_offset,
             accumulator: part.accumulator,
             terms: Some(part.terms),
+            began: None,
         };
         assert_eq!(part.terms, self.committed_terms.fingerprint);
         let terms = Terms::clone(&self.committed_terms);
@@ -494,9 +495,9 @@ fn a_record_that_is_passed_over_is_a_dead_letter_once_and_changes_nothing_else()
     without.cut(0, true);
     assert!(without.states() == world.states());
     let mut replay = World::new(400, 1_000);
-    replay
-        .lane
-        .replay_from(Some(&OffsetMetadata { epoch: 1, replay_offset: 200, accumulator: 0, terms: None }.encode()));
+    replay.lane.replay_from(Some(
+        &OffsetMetadata { epoch: 1, replay_offset: 200, accumulator: 0, terms: None, began: None }.encode(),
+    ));
     replay.lane.pass_over(&poison, "index out of bounds");
     replay.cut(0, true);
     assert!(replay.outputs.is_empty() && replay.states().is_empty());

@@ -259,7 +259,7 @@ impl Barrier {
     }
 }
 
-/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR;t=TERMS`, the last two in hex.
+/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR;t=TERMS;s=MILLIS`, the accumulator and the terms in hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// The epoch that committed the offset.
@@ -270,6 +270,9 @@ pub struct OffsetMetadata {
     pub accumulator: u64,
     /// Fingerprint of the terms under which records from the replay offset on were handled; `None`: nobody has said.
     pub terms: Option<u64>,
+    /// Where the group begins with a partition of which it has committed nothing, in milliseconds since the Unix epoch: when its first
+    /// member started, if `input.start` is `latest`.
+    pub began: Option<i64>,
 }
 
 impl OffsetMetadata {
@@ -285,7 +288,23 @@ impl OffsetMetadata {
         if let Some(terms) = self.terms {
             write!(text, ";t={terms:016x}").expect("a String takes everything");
         }
+        if let Some(began) = self.began {
+            write!(text, ";s={began}").expect("a String takes everything");
+        }
         text
+    }
+
+    /// The text beside an offset of which nothing but that is known. It is not decoded: nothing is vouched for.
+    #[must_use]
+    pub fn beginning(began: Option<i64>) -> String {
+        began.map_or_else(String::new, |began| format!("v1;s={began}"))
+    }
+
+    /// [`OffsetMetadata::began`] of any text of ours.
+    #[must_use]
+    pub fn began_of(text: &str) -> Option<i64> {
+        let fields = text.strip_prefix("v1;").filter(|fields| fields.len() <= Self::MAX_LEN)?;
+        fields.split(';').find_map(|field| field.strip_prefix("s=")?.parse().ok())
     }
 
     /// From the text; `None` if it is not ours (an operator's reset leaves it empty). Unknown fields are left to later versions.
@@ -294,7 +313,7 @@ impl OffsetMetadata {
         if text.len() > Self::MAX_LEN {
             return None;
         }
-        let (mut epoch, mut replay_offset, mut accumulator, mut terms) = (None, None, None, None);
+        let (mut epoch, mut replay_offset, mut accumulator, mut terms, mut began) = (None, None, None, None, None);
         for field in text.strip_prefix("v1;")?.split(';') {
             let (name, value) = field.split_once('=')?;
             match name {
@@ -302,10 +321,11 @@ impl OffsetMetadata {
                 "r" => replay_offset = Some(value.parse().ok()?),
                 "a" => accumulator = Some(u64::from_str_radix(value, 16).ok()?),
                 "t" => terms = Some(u64::from_str_radix(value, 16).ok()?),
+                "s" => began = Some(value.parse().ok()?),
                 _ => {}
             }
         }
-        Some(Self { epoch: epoch?, replay_offset: replay_offset?, accumulator: accumulator?, terms })
+        Some(Self { epoch: epoch?, replay_offset: replay_offset?, accumulator: accumulator?, terms, began })
     }
 }
 

@@ -68,6 +68,31 @@ fn what_comes_between_the_start_and_the_first_epoch_is_read_by_the_next_start() 
 }
 
 #[test]
+fn a_partition_that_is_added_while_nobody_runs_is_read_from_its_beginning() {
+    let bootstrap = shared();
+    let input = unique("latest-added");
+    create_topic(bootstrap, &input, 1);
+    let setup = Setup::new(bootstrap, "latest-added", &input);
+    setup.create_outputs();
+    send(&setup, 0, "before", 9);
+    let daemon = setup.start_with("a", &LATEST);
+    wait_for_lanes(&[&daemon], 1);
+    send(&setup, 0, "seen", 5);
+    setup.wait_until_read();
+    daemon.stop();
+    for (added, entity) in [(1, "second"), (2, "third")] {
+        grow_topic(bootstrap, &input, added + 1);
+        send(&setup, added as i32, entity, 7);
+        let daemon = setup.start_with("a", &LATEST);
+        wait_for_lanes(&[&daemon], added as u32 + 1);
+        setup.wait_until_read();
+        daemon.stop();
+    }
+    let expected = [("second", 7), ("seen", 5), ("third", 7)].map(|(entity, rows)| (entity.to_owned(), rows));
+    assert_eq!(scored(&setup), BTreeMap::from(expected));
+}
+
+#[test]
 fn a_partition_that_is_added_is_read_from_its_beginning() {
     let bootstrap = shared();
     let input = unique("latest-grown");

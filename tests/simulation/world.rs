@@ -581,7 +581,7 @@ fn write_barriers(
 ) -> Result<Vec<Start>, Failure> {
     let start = |(lane, committed): (PartitionId, Option<Committed>)| {
         let live_from = committed.as_ref().map_or(0, |committed| committed.offset);
-        Start { lane, committed, live_from, log_start: 0 }
+        Start { lane, committed, live_from, log_start: 0, began: None }
     };
     let starts: Vec<Start> = broker.found(lanes)?.into_iter().map(start).collect();
     let mut effects = Effects::default();

@@ -76,9 +76,9 @@ fn an_operators_metadata_is_not_ours() {
 
 #[test]
 fn fields_of_a_later_version_are_skipped() {
-    let ours = OffsetMetadata { epoch: 1, replay_offset: 2, accumulator: 3, terms: Some(16) };
-    assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3;t=10;z=new"), Some(ours));
-    let of_an_earlier_one = OffsetMetadata { terms: None, ..ours };
+    let ours = OffsetMetadata { epoch: 1, replay_offset: 2, accumulator: 3, terms: Some(16), began: Some(-5) };
+    assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3;t=10;s=-5;z=new"), Some(ours));
+    let of_an_earlier_one = OffsetMetadata { terms: None, began: None, ..ours };
     assert_eq!(OffsetMetadata::decode("v1;e=1;r=2;a=3"), Some(of_an_earlier_one));
 }
 
@@ -127,13 +127,16 @@ proptest! {
 
     #[test]
     fn barriers_and_metadata_come_back(
-        epoch: u64, replay_offset: i64, accumulator: u64, terms: Option<u64>, instance in "\\PC{0,20}",
+        epoch: u64, replay_offset: i64, accumulator: u64, terms: Option<u64>, began: Option<i64>, instance in "\\PC{0,20}",
     ) {
         let barrier = Barrier { instance, nonce: epoch };
         prop_assert_eq!(Barrier::decode(&barrier.encode()), Ok(barrier));
-        let metadata = OffsetMetadata { epoch, replay_offset, accumulator, terms };
+        let metadata = OffsetMetadata { epoch, replay_offset, accumulator, terms, began };
         let text = metadata.encode();
         prop_assert!(text.len() <= OffsetMetadata::MAX_LEN);
         prop_assert_eq!(OffsetMetadata::decode(&text), Some(metadata));
+        let beginning = OffsetMetadata::beginning(began);
+        prop_assert_eq!([&text, &beginning].map(|text| OffsetMetadata::began_of(text)), [began; 2]);
+        prop_assert_eq!(OffsetMetadata::decode(&beginning), None);
     }
 }
