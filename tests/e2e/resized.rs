@@ -2,7 +2,7 @@
 
 use crate::broker::{create_topic, delete_records, delete_topic, grow_topic, shared};
 use crate::checker::check_places;
-use crate::daemon::{Setup, unique, wait_for_lanes};
+use crate::daemon::{Daemon, Setup, unique, wait_for_lanes};
 use crate::faults::produce_behind;
 use crate::topic::{committed, ends};
 use crate::wait_for;
@@ -92,4 +92,19 @@ fn a_topic_that_is_created_anew_under_a_running_daemon_is_read_from_its_beginnin
     let told = ["partitions were lost", "created anew"];
     assert!(told.iter().any(|words| daemon.log().contains(words)), "nothing was said\n{}", daemon.log());
     daemon.stop();
+}
+
+#[test]
+fn instances_that_start_at_once_behind_a_topic_that_has_grown_make_room_for_it_together() {
+    let bootstrap = shared();
+    let input = unique("grown-once");
+    create_topic(bootstrap, &input, 2);
+    let setup = Setup::new(bootstrap, "grown-once", &input);
+    let daemon = setup.start("a");
+    wait_for_lanes(&[&daemon], 2);
+    daemon.stop();
+    grow_topic(bootstrap, &input, 6);
+    let daemons = ["a", "b", "c"].map(|instance| setup.start(instance));
+    wait_for_lanes(&daemons.each_ref(), 6);
+    daemons.into_iter().for_each(Daemon::stop);
 }
