@@ -36,13 +36,6 @@ fn value_at(bin: f64) -> f32 {
     libm::exp2(bin / f64::from(PER_OCTAVE) - f64::from(OCTAVES) / 2.0) as f32
 }
 
-/// Two tops are equal: they follow from the counts.
-impl PartialEq for Top {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
 /// Decayed counts. A fresh count weighs more than an old one; nothing is ever walked through to be decayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
@@ -58,10 +51,17 @@ pub struct Histogram {
 #[derive(Clone, Copy, Debug)]
 struct Top(u8);
 
-/// Not known: any may hold something.
+/// Not known yet: the last one.
 impl Default for Top {
     fn default() -> Self {
         Self((BINS / COARSE - 1) as u8)
+    }
+}
+
+/// Two tops are equal: they follow from the counts.
+impl PartialEq for Top {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 
@@ -98,6 +98,9 @@ impl Histogram {
         self.bins[bin] += self.fresh;
         self.coarse[bin / COARSE] += self.fresh;
         self.top.0 = self.top.0.max((bin / COARSE) as u8);
+        while self.coarse[usize::from(self.top.0)] <= 0.0 {
+            self.top.0 -= 1;
+        }
         if self.fresh > RESCALE {
             let scale = 1.0 / self.fresh;
             self.bins.iter_mut().chain(&mut self.coarse).for_each(|count| *count *= scale);
@@ -216,5 +219,15 @@ mod tests {
         }
         assert!((histogram.quantile(0.5).unwrap() / 10.0 - 1.0).abs() < 0.2);
         assert!(histogram.soundness() == Soundness::of(true, ""));
+    }
+
+    #[test]
+    fn a_restored_histogram_learns_again_above_which_bin_there_is_nothing() {
+        let mut histogram = Histogram::default();
+        (0..9).for_each(|_| histogram.learn(bin_of(1.0), 1.0));
+        let mut restored: Histogram = postcard::from_bytes(&postcard::to_stdvec(&histogram).unwrap()).unwrap();
+        assert!(restored.top.0 > histogram.top.0);
+        [&mut histogram, &mut restored].into_iter().for_each(|histogram| histogram.learn(bin_of(0.5), 1.0));
+        assert_eq!(restored.top.0, histogram.top.0);
     }
 }
