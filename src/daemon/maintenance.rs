@@ -17,6 +17,7 @@ use crate::kafka::topics;
 use crate::lane::effects::Effects;
 use crate::lane::record::PartitionId;
 use crate::lane::recovery::Report;
+use crate::lane::terms::Terms;
 use crate::lane::{Handled, Lane, Part};
 use crate::wire::state_record::OffsetMetadata;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -233,12 +234,16 @@ impl Work<'_> {
         self.write_barrier(id.partition, nonce)?;
         let began = committed.as_ref().and_then(|committed| OffsetMetadata::began_of(&committed.metadata));
         let start = start_of(&restorer, id, committed.as_ref(), self.config.input.start, began)?;
-        let pass = |from| self.restore_from(&restorer, &start, nonce, from, held);
+        let ours = Arc::new(self.config.terms());
+        let terms = terms_of_replay(&restorer, self.config, &start, &ours, nonce, || held.is_lost())?;
+        let pass = |from| self.restore_from(&restorer, &start, nonce, from, &terms, held);
         let restored = pass(None)?;
-        match restored.report.rebuild_from(restored.read_from, start.log_start, start.live_from) {
-            Some(from) => pass(Some(from)),
-            None => Ok(restored),
-        }
+        let mut restored = match restored.report.rebuild_from(restored.read_from, start.log_start, start.live_from) {
+            Some(from) => pass(Some(from))?,
+            None => restored,
+        };
+        restored.lane.set_terms(&ours);
+        Ok(restored)
     }
 
     /// Snapshots, then the input from where they end, or from `from` on.
@@ -248,13 +253,13 @@ impl Work<'_> {
         start: &Start,
         nonce: u64,
         from: Option<i64>,
+        terms: &Arc<Terms>,
         held: &Held,
     ) -> Result<Restored, Refused> {
         let Start { lane: id, committed, live_from, log_start, began } = start;
         let cancelled = || held.is_lost();
-        let ours = Arc::new(self.config.terms());
-        let terms = terms_of_replay(restorer, self.config, start, &ours, nonce, cancelled)?;
-        let mut lane = Lane::new(id.clone(), *live_from, Arc::new(lane_settings(self.config, self.found)), terms);
+        let settings = Arc::new(lane_settings(self.config, self.found));
+        let mut lane = Lane::new(id.clone(), *live_from, settings, Arc::clone(terms));
         let mut spill = Spill::default();
         let state = PartitionId { topic: self.config.state.topic.as_str().into(), partition: id.partition };
         let mut failed = None;
@@ -277,7 +282,6 @@ impl Work<'_> {
             Some(error) => Err(no_room(&error)),
             None => {
                 let report = lane.finish_recovery();
-                lane.set_terms(&ours);
                 Ok(Restored { lane, report, read_from, spill, began: *began })
             }
         }
