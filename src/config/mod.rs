@@ -27,6 +27,7 @@ pub use tree::{DEFAULT, Source};
 use crate::detector;
 use crate::lane::align;
 use crate::lane::rulebook::Rulebook;
+use crate::wire::format::Format;
 use error::Problems;
 use raw::Raw;
 use serde_json::Value;
@@ -123,10 +124,16 @@ impl Config {
         Self::load(Source::Default, []).expect("config/offkey.toml is tested")
     }
 
-    /// How records become rows.
+    /// How records become rows. A gap of more steps than a window has rows would fill it with nothing but held values: it is
+    /// a break.
     #[must_use]
     pub fn align(&self) -> align::Settings {
-        terms::align(&self.input, &self.detector)
+        align::Settings {
+            merge: matches!(self.input.decoder.format, Format::JsonLong { .. }),
+            interval: self.input.interval,
+            max_lateness: self.input.max_lateness,
+            max_fill: i64::try_from(self.detector.window_rows).unwrap_or(i64::MAX),
+        }
     }
 
     fn of(

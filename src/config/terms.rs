@@ -4,16 +4,13 @@
 use super::error::{ConfigErrors, Problems};
 use super::raw::{Raw, RawAlert, RawChannel, RawInput, RawOverride, RawSilence, RawThreshold};
 use super::{Config, Input, rules};
-use crate::detector;
-use crate::lane::align;
 use crate::lane::terms::Terms;
-use crate::wire::format::Format;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// What the text holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RawTerms {
     input: RawInput,
     probation_rows: u32,
@@ -39,7 +36,7 @@ impl Config {
         }
         Terms {
             decoder: self.input.decoder.clone(),
-            align: align(&self.input, &self.detector),
+            align: self.align(),
             late: self.input.late,
             probation_rows: self.state.probation_rows as usize,
             rulebook: self.rules.clone(),
@@ -77,16 +74,6 @@ impl Config {
         let mut state = self.state.clone();
         state.probation_rows = probation_rows;
         Some(Self { input, state, rules, raw, overrides, ..self.clone() })
-    }
-}
-
-/// A gap of more steps than a window has rows would fill it with nothing but held values: it is a break.
-pub(super) fn align(input: &Input, detector: &detector::Settings) -> align::Settings {
-    align::Settings {
-        merge: matches!(input.decoder.format, Format::JsonLong { .. }),
-        interval: input.interval,
-        max_lateness: input.max_lateness,
-        max_fill: i64::try_from(detector.window_rows).unwrap_or(i64::MAX),
     }
 }
 

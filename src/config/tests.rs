@@ -209,7 +209,6 @@ fn terms_come_back_from_their_text_under_any_other_configuration() {
     )
     .unwrap();
     let read = other.terms_of(&terms.text).unwrap();
-    // But for the name, which stands in an override's section too, they are the same.
     assert_eq!((read.fingerprint, &read.text), (terms.fingerprint, &terms.text));
     assert_eq!((&read.decoder, read.align, read.late), (&terms.decoder, terms.align, terms.late));
     assert_eq!(read.probation_rows, 7);

@@ -224,15 +224,12 @@ async fn grow(admin: &Admin, topic: &str, partitions: i32) -> Result<(), Failure
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     let grown = admin.create_partitions([&wanted], &options).await.map_err(|error| Failure::of_query(&error))?;
     match grown.into_iter().next() {
-        // It was given as many since we looked, by an instance that starts at the same time.
-        Some(Err((topic, code @ RDKafkaErrorCode::InvalidPartitions))) => Err(Failure::Retriable(format!(
-            "topic `{topic}` could not be given more partitions just now: {}",
-            KafkaError::AdminOp(code)
-        ))),
-        Some(Err((topic, code))) => Err(Failure::Fatal(format!(
-            "topic `{topic}` could not be given more partitions: {}",
-            KafkaError::AdminOp(code)
-        ))),
+        Some(Err((topic, code))) => {
+            let text = format!("topic `{topic}` could not be given more partitions: {}", KafkaError::AdminOp(code));
+            // It was given as many since we looked, by an instance that starts at the same time.
+            let passes = code == RDKafkaErrorCode::InvalidPartitions;
+            Err(if passes { Failure::Retriable(text) } else { Failure::Fatal(text) })
+        }
         Some(Ok(_)) | None => {
             tracing::warn!(
                 topic,

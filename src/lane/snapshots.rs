@@ -100,18 +100,21 @@ impl Lane {
 
     /// Adds the terms in force to the pending effects, if the state topic does not hold them.
     pub(super) fn push_terms(&mut self) {
-        let fingerprint = self.terms.fingerprint;
         if std::mem::replace(&mut self.are_terms_stored, true) {
             return;
         }
-        let body = self.terms.text.as_bytes();
-        if body.len() + Envelope::OVERHEAD > self.settings.max_snapshot {
-            self.pending.tally.oversized += 1;
-            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(body.len());
+        if self.is_oversized(Envelope::OVERHEAD + self.terms.text.len()) {
             return;
         }
+        let terms = &self.terms;
         let key = Key::Terms { topic: &self.id.topic, partition: self.id.partition }.encode();
-        let envelope = Envelope { kind: Kind::Terms, fingerprint, as_of: -1, rows: 0, body };
+        let envelope = Envelope {
+            kind: Kind::Terms,
+            fingerprint: terms.fingerprint,
+            as_of: -1,
+            rows: 0,
+            body: terms.text.as_bytes(),
+        };
         self.pending.push(Stream::State, Some(self.id.partition), Some(&key), &[], |out| {
             envelope.encode(out);
             true
@@ -120,9 +123,7 @@ impl Lane {
 
     /// Adds an encoded snapshot to the pending effects. False: it is larger than the state topic takes.
     pub(super) fn push_snapshot(&mut self, name: &str, value: &[u8]) -> bool {
-        if value.len() > self.settings.max_snapshot {
-            self.pending.tally.oversized += 1;
-            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(value.len());
+        if self.is_oversized(value.len()) {
             return false;
         }
         let key = Key::Snapshot { topic: &self.id.topic, partition: self.id.partition, entity: name }.encode();
@@ -133,5 +134,15 @@ impl Lane {
             true
         });
         true
+    }
+
+    /// Are these more bytes than the state topic takes? Then it is counted.
+    fn is_oversized(&mut self, bytes: usize) -> bool {
+        let is_oversized = bytes > self.settings.max_snapshot;
+        if is_oversized {
+            self.pending.tally.oversized += 1;
+            self.pending.tally.largest_oversized = self.pending.tally.largest_oversized.max(bytes);
+        }
+        is_oversized
     }
 }

@@ -1,8 +1,8 @@
 //! Keys and values of the compacted state topic, and the metadata text of the committed offsets. Reading never panics, never
 //! allocates by a length it was told, and says what kind of unreadable a value is.
 //!
-//! Keys: `e1/topic/partition/entity` (snapshot), `t1/topic/partition` (terms), `b1/partition` (barrier). Topic names cannot hold a slash, so the entity is the
-//! rest, whatever it holds.
+//! Keys: `e1/topic/partition/entity` (snapshot), `t1/topic/partition` (terms), `b1/partition` (barrier). Topic names cannot hold a
+//! slash, so the entity is the rest, whatever it holds.
 //!
 //! Values: `"OFK1" | u16 format | u16 kind | u64 fingerprint | i64 as_of | u64 rows | body | u32 crc32 of all before`, little-endian.
 
@@ -259,7 +259,8 @@ impl Barrier {
     }
 }
 
-/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR;t=TERMS;s=MILLIS`, the accumulator and the terms in hex.
+/// The text committed beside an offset: `v1;e=EPOCH;r=REPLAY_OFFSET;a=ACCUMULATOR;t=TERMS;s=MILLIS`, the accumulator and the terms in
+/// hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// The epoch that committed the offset.
