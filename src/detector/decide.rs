@@ -3,6 +3,7 @@
 use super::alert::{Alert, ChannelEvidence, Kind, Transition};
 use super::episode::{self, Decision};
 use super::figures::Figures;
+use super::level::Glances;
 use super::row::Row;
 use super::rules::Rules;
 use super::{DAY_MICROS, Detector, Outcome, Scratch, Suppressed, quality, score};
@@ -23,7 +24,7 @@ impl Detector {
             outcome.suppressed = Some(Suppressed::Silence);
             return;
         }
-        let mut channels = score::evidence(&scratch.values, &[], &self.level, None);
+        let mut channels = score::evidence(&scratch.values, &Glances::default(), &self.level, None);
         quality::put_in_range_bands(&mut channels, row.values, out_of_range, &rules.channels);
         outcome.alerts.push(Alert {
             kind: Kind::DataQuality,

@@ -1,6 +1,6 @@
 //! Everything that can be told of a row without deciding: streams, views, score, rarity.
 
-use super::level::Glance;
+use super::level::Glances;
 use super::row::EventTime;
 use super::threshold::rarity::join;
 use super::warmup::Warmup;
@@ -27,12 +27,10 @@ impl Detector {
         // The level streams and the fast autoencoder learn as they look; where nothing may be learned they are put back.
         let kept = (!learns).then(|| (self.level.clone(), self.fast.clone()));
         let settled = matches!(self.early, Early::Settled(_));
-        let schema = &self.schema;
-        let resolution = |c: usize| schema.channels()[c].resolution;
         let settings = &self.settings;
         figures.level = self.level.see(
             &scratch.values,
-            resolution,
+            self.schema.resolutions(),
             at.seconds(),
             settled,
             &self.pace.level,
@@ -84,11 +82,11 @@ impl Detector {
         self.warmup = Some(Warmup::new(self.schema.n_channels()));
     }
 
-    fn see_fast(&mut self, glances: &[Option<Glance>]) -> fast::Residuals {
+    fn see_fast(&mut self, glances: &Glances) -> fast::Residuals {
         let cap = self.settings.level.cap;
         let (mut told, mut n) = (fast::Residuals::default(), 0u32);
-        for (fast, glance) in self.fast.iter_mut().zip(glances) {
-            let Some(glance) = glance else { continue };
+        for (c, fast) in self.fast.iter_mut().enumerate() {
+            let Some(glance) = glances.of(c) else { continue };
             let residuals = fast.see(glance.deviation / glance.scale);
             let unit = (glance.scale / glance.unit) as f32;
             told.newest += (residuals.newest * unit).min(cap);

@@ -80,8 +80,8 @@ impl Detector {
 
     fn fit(&mut self, rules: &Rules) {
         let Some(warmup) = self.warmup.take() else { return };
-        let schema = &self.schema;
-        let fitted = warmup.fit(|c| schema.channels()[c].resolution, &self.settings, &mut self.rng);
+        let resolutions = self.schema.resolutions();
+        let fitted = warmup.fit(|c| resolutions[c], &self.settings, &mut self.rng);
         if !fitted.is_finite() {
             // Trained at a rate too high for the data.
             return self.start_over();

@@ -42,7 +42,7 @@ pub use settings::Settings;
 use autoencoder::Pass;
 use episode::{Episode, Phase};
 use fast::Fast;
-use level::{Glance, Level};
+use level::{Glances, Level};
 use model::Model;
 use probe::{Moment, Probe};
 use quality::Quality;
@@ -107,7 +107,7 @@ struct Streams {
 pub struct Scratch {
     values: Vec<f32>,
     scaled: Vec<f32>,
-    glances: Vec<Option<Glance>>,
+    glances: Glances,
     pass: Pass,
     by_channel: ByChannel,
     /// Told of the moments of the rows that come while it is here.

@@ -18,15 +18,37 @@ pub struct Channel {
 
 /// The channels of an entity. Discovered schemas are sorted by name, so that the order of keys in a payload decides nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub struct Schema {
     channels: Vec<Channel>,
+    #[serde(skip)]
+    resolutions: Vec<f32>,
+}
+
+/// What a snapshot keeps of a schema.
+#[derive(Deserialize)]
+struct Kept {
+    channels: Vec<Channel>,
+}
+
+impl From<Kept> for Schema {
+    fn from(kept: Kept) -> Self {
+        Self::new(kept.channels)
+    }
 }
 
 impl Schema {
     /// A schema of these channels, in this order.
     #[must_use]
     pub fn new(channels: Vec<Channel>) -> Self {
-        Self { channels }
+        let resolutions = channels.iter().map(|channel| channel.resolution).collect();
+        Self { channels, resolutions }
+    }
+
+    /// Each channel's smallest step, in slot order.
+    #[must_use]
+    pub fn resolutions(&self) -> &[f32] {
+        &self.resolutions
     }
 
     /// The channels in slot order.

@@ -2,7 +2,7 @@
 
 use super::alert::ChannelEvidence;
 use super::autoencoder::Pass;
-use super::level::{Glance, Level};
+use super::level::{Glances, Level};
 use super::scaler::Scaler;
 use super::views::{self, ByChannel, VIEWS, Views};
 
@@ -43,12 +43,7 @@ const BAND: f64 = 3.0;
 
 /// Every channel's share, observed and expected value and band, largest share first.
 #[must_use]
-pub fn evidence(
-    values: &[f32],
-    glances: &[Option<Glance>],
-    level: &Level,
-    model: Option<&Model<'_>>,
-) -> Vec<ChannelEvidence> {
+pub fn evidence(values: &[f32], glances: &Glances, level: &Level, model: Option<&Model<'_>>) -> Vec<ChannelEvidence> {
     let mut channels: Vec<ChannelEvidence> = values
         .iter()
         .enumerate()
@@ -57,8 +52,7 @@ pub fn evidence(
                 Some(model) => model.tell(slot),
                 None => {
                     let (mean, scale) = level.usual(slot).unwrap_or((f64::NAN, f64::NAN));
-                    let weight =
-                        glances.get(slot).copied().flatten().map_or(0.0, |glance| glance.deviation.abs() / glance.unit);
+                    let weight = glances.of(slot).map_or(0.0, |glance| glance.deviation.abs() / glance.unit);
                     (weight as f32, mean, BAND * scale)
                 }
             };

@@ -37,7 +37,7 @@ impl Detector {
         let channels = self.schema.n_channels();
         let settings = &self.settings;
         let names: usize = self.schema.channels().iter().map(|channel| channel.name.len()).sum();
-        let schema = channels * (size_of::<Channel>() + ALLOCATION) + names;
+        let schema = channels * (size_of::<Channel>() + 4 + ALLOCATION) + names;
         let level = 8 * CENTRE * channels;
         let few = if settings.is_small(channels) {
             let season = if settings.clock { 8 * (CENTRE + 1) + 12 * settings.level.bins } else { 0 };

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 fn see(level: &mut Level, x: f32, t: u64) -> Streams {
     level.see(
         &[x],
-        |_| 0.0,
+        &[0.0; 2],
         t as f64 * 300.0,
         t >= 100,
         &Steps::of(&Settings::default()),
         &Settings::default(),
-        &mut Vec::new(),
+        &mut Glances::default(),
     )
 }
 
@@ -80,7 +80,15 @@ fn the_streams_are_those_of_the_prototype() {
     let told: Vec<Streams> = (0..160)
         .map(|t| {
             let seconds = t as f64 * 3600.0;
-            level.see(&hourly(t), |_| 0.0, seconds, t >= 100, &Steps::of(&settings), &settings, &mut Vec::new())
+            level.see(
+                &hourly(t),
+                &[0.0; 2],
+                seconds,
+                t >= 100,
+                &Steps::of(&settings),
+                &settings,
+                &mut Glances::default(),
+            )
         })
         .collect();
     for (t, golden) in golden {
@@ -111,10 +119,10 @@ fn series() -> impl Strategy<Value = Vec<([f32; 2], i64)>> {
 }
 
 fn see_all(level: &mut Level, series: &[([f32; 2], i64)], from: usize) -> Vec<Streams> {
-    let (settings, mut glances) = (Settings::default(), Vec::new());
+    let (settings, mut glances) = (Settings::default(), Glances::default());
     let row = |(i, (values, at)): (usize, &([f32; 2], i64))| {
         let seconds = *at as f64 / 1e6;
-        level.see(values, |_| 0.0, seconds, from + i >= 60, &Steps::of(&settings), &settings, &mut glances)
+        level.see(values, &[0.0; 2], seconds, from + i >= 60, &Steps::of(&settings), &settings, &mut glances)
     };
     series.iter().enumerate().map(row).collect()
 }
@@ -150,9 +158,31 @@ proptest! {
         let steps = Steps::of(&settings);
         for (i, ([value, _], at)) in series.iter().enumerate() {
             let seconds = *at as f64 / 1e6;
-            let told = both.see(&[*value, f32::NAN], |_| 0.0, seconds, i >= 60, &steps, &settings, &mut Vec::new());
-            let expected = alone.see(&[*value], |_| 0.0, seconds, i >= 60, &steps, &settings, &mut Vec::new());
+            let told = both.see(&[*value, f32::NAN], &[0.0; 2], seconds, i >= 60, &steps, &settings, &mut Glances::default());
+            let expected = alone.see(&[*value], &[0.0; 2], seconds, i >= 60, &steps, &settings, &mut Glances::default());
             prop_assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn channels_worked_through_together_are_what_they_are_alone(
+        rows in proptest::collection::vec(prop::array::uniform11(value()), 1..120), step_of_sensor in 0.0f32..2.0,
+    ) {
+        let resolution: Vec<f32> = (0..11).map(|c| if c % 3 == 0 { step_of_sensor } else { 0.0 }).collect();
+        let (steps, settings) = (Steps::of(&Settings::default()), Settings::default());
+        let (mut together, mut glances) = (Level::new(11, false, &settings), Glances::default());
+        let mut alone = vec![(Level::new(1, false, &settings), Glances::default()); 11];
+        for (i, row) in rows.iter().enumerate() {
+            let frozen = i >= 60;
+            together.see(row, &resolution, 0.0, frozen, &steps, &settings, &mut glances);
+            for (c, (level, glance)) in alone.iter_mut().enumerate() {
+                level.see(&row[c..=c], &resolution[c..=c], 0.0, frozen, &steps, &settings, glance);
+                let bits = |glance: Option<Glance>| {
+                    glance.map(|glance| [glance.deviation, glance.scale, glance.unit].map(f64::to_bits))
+                };
+                prop_assert_eq!(bits(glances.of(c)), bits(glance.of(0)), "row {} channel {}", i, c);
+                prop_assert_eq!(together.usual(c), level.usual(0));
+            }
         }
     }
 
