@@ -2,7 +2,7 @@
 
 use super::level::Glances;
 use super::row::EventTime;
-use super::threshold::rarity::join;
+use super::threshold::rarity;
 use super::warmup::Warmup;
 use super::{DAY_MICROS, Detector, Early, Scratch, autoencoder, fast, level, score, views};
 
@@ -128,18 +128,16 @@ impl Detector {
         let streams = &self.streams;
         let season =
             self.level_has_season() && self.last_at.micros().saturating_sub(self.first_at.micros()) >= DAY_MICROS;
-        let told = [
-            Some(streams.deviation.rarity(figures.level.deviation)),
-            Some(streams.smoothed.rarity(figures.level.smoothed)),
-            season.then(|| streams.season.rarity(figures.level.season)),
-            match (small, self.model.is_some()) {
-                (true, _) => Some(weight * streams.fast_or_window.rarity(figures.fast.newest)),
-                (false, true) => Some(streams.fast_or_window.rarity(figures.window_stream)),
-                (false, false) => None,
-            },
-            self.model.is_some().then(|| weight * streams.score.rarity(figures.joint_score)),
-        ];
-        join(told.into_iter().flatten())
+        let is_fitted = self.model.is_some();
+        let fast_or_window = if small { Some(figures.fast.newest) } else { is_fitted.then_some(figures.window_stream) };
+        let [deviation, smoothed, season, fast_or_window, score] = rarity::rarities([
+            (&streams.deviation, Some(figures.level.deviation)),
+            (&streams.smoothed, Some(figures.level.smoothed)),
+            (&streams.season, season.then_some(figures.level.season)),
+            (&streams.fast_or_window, fast_or_window),
+            (&streams.score, is_fitted.then_some(figures.joint_score)),
+        ]);
+        rarity::join([deviation, smoothed, season, weight * fast_or_window, weight * score])
     }
 
     fn level_has_season(&self) -> bool {

@@ -65,17 +65,17 @@ impl PartialEq for Top {
     }
 }
 
-/// Probability of a value at `bin` or beyond in each of two histograms. They are walked together: the sum of one alone would
-/// wait for every of its additions.
+/// What each of two histograms holds in the bins above this one. They are walked together: the sum of one alone would wait for
+/// every of its additions.
 #[must_use]
-pub fn tail_probabilities([a, b]: [&Histogram; 2], bin: f32) -> [f64; 2] {
+pub fn counts_above([a, b]: [&Histogram; 2], bin: f32) -> [f32; 2] {
     let next = bin as usize + 1;
     let end = (next.div_ceil(COARSE) * COARSE).min(BINS);
     let fine = sums(&a.bins[next..end], &b.bins[next..end]);
     let top = usize::from(a.top.0.max(b.top.0)) + 1;
     let above = (end / COARSE).min(top)..top;
     let coarse = sums(&a.coarse[above.clone()], &b.coarse[above]);
-    [a.tail_probability(bin, f64::from(fine[0] + coarse[0])), b.tail_probability(bin, f64::from(fine[1] + coarse[1]))]
+    [fine[0] + coarse[0], fine[1] + coarse[1]]
 }
 
 /// The sum of each.
@@ -110,10 +110,12 @@ impl Histogram {
         }
     }
 
-    /// Probability of a value at `bin` or beyond, with the sum of the bins above that one: counted, and past the 97 % quantile
+    /// Probability of a value at `bin` or beyond, with what [`counts_above`] that one: counted, and past the 97 % quantile
     /// blended with a Pareto tail (exponential in the bins), which also speaks where nothing was ever counted. In `0..=1`; 1
     /// while empty.
-    fn tail_probability(&self, bin: f32, beyond: f64) -> f64 {
+    #[must_use]
+    pub fn tail_probability(&self, bin: f32, counts_above: f32) -> f64 {
+        let beyond = f64::from(counts_above);
         let total = f64::from(self.total);
         if total <= 0.0 {
             return 1.0;
@@ -180,9 +182,9 @@ mod tests {
     use super::*;
 
     fn tail_probability(histogram: &Histogram, value: f32) -> f64 {
-        let [probability, same] = tail_probabilities([histogram; 2], bin_of(value));
-        assert_eq!(probability.to_bits(), same.to_bits());
-        probability
+        let [above, same] = counts_above([histogram; 2], bin_of(value));
+        assert_eq!(above.to_bits(), same.to_bits());
+        histogram.tail_probability(bin_of(value), above)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::super::decay;
 use super::super::snapshot::{Soundness, all_finite};
 use super::histogram::{self, Histogram, bin_of};
 use serde::{Deserialize, Serialize};
+use std::array::from_fn;
 
 /// Rows of an episode: histograms learn the maximum of so many.
 pub const BLOCK: usize = 36;
@@ -83,18 +84,6 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// `-log10` of the tail probability of `value`, the less surprised memory speaking; 0 until the stream is warm.
-    #[must_use]
-    pub fn rarity(&self, value: f32) -> f64 {
-        if self.learned < WARM {
-            return 0.0;
-        }
-        let bin = bin_of(value);
-        let [long, short] = histogram::tail_probabilities([&self.long, &self.short], bin);
-        let probability = long.max(short);
-        (-libm::log10(probability.max(1e-300))).clamp(0.0, CAP)
-    }
-
     /// Counts the maximum of the last [`BLOCK`] values, this one included.
     pub fn learn(&mut self, value: f32, keep: &Keep) {
         let gone = std::mem::replace(&mut self.recent[self.next as usize], value);
@@ -116,6 +105,26 @@ impl Stream {
     }
 }
 
+/// `-log10` of the tail probability of each stream's value, its less surprised memory speaking; 0 until the stream is warm, and
+/// where there is no value. Step by step for all of them: each step alone would wait for the one before it.
+#[must_use]
+pub fn rarities<const N: usize>(asked: [(&Stream, Option<f32>); N]) -> [f64; N] {
+    let bins = asked.map(|(stream, value)| value.filter(|_| stream.learned >= WARM).map(bin_of));
+    let above: [_; N] = from_fn(|k| {
+        let stream = asked[k].0;
+        bins[k].map(|bin| (bin, histogram::counts_above([&stream.long, &stream.short], bin)))
+    });
+    let probabilities: [_; N] = from_fn(|k| {
+        let stream = asked[k].0;
+        let tail = |(bin, [long, short]): (f32, [f32; 2])| {
+            stream.long.tail_probability(bin, long).max(stream.short.tail_probability(bin, short))
+        };
+        above[k].map(tail)
+    });
+    let rarity = |probability: f64| (-libm::log10(probability.max(1e-300))).clamp(0.0, CAP);
+    probabilities.map(|probability| probability.map_or(0.0, rarity))
+}
+
 /// The largest of some values, at least 0; in four strands, for that is a few instructions.
 fn largest(values: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -128,8 +137,8 @@ fn largest(values: &[f32]) -> f32 {
 
 /// The 4-norm of weighted rarities.
 #[must_use]
-pub fn join(rarities: impl Iterator<Item = f64>) -> f32 {
-    let sum: f64 = rarities.map(|rarity| rarity * rarity * rarity * rarity).sum();
+pub fn join(rarities: impl IntoIterator<Item = f64>) -> f32 {
+    let sum: f64 = rarities.into_iter().map(|rarity| rarity * rarity * rarity * rarity).sum();
     sum.sqrt().sqrt() as f32
 }
 
@@ -138,6 +147,12 @@ mod tests {
     use super::super::super::golden::noise;
     use super::*;
     use proptest::prelude::*;
+
+    fn rarity(stream: &Stream, value: f32) -> f64 {
+        let [told, unasked] = rarities([(stream, Some(value)), (stream, None)]);
+        assert_eq!(unasked, 0.0);
+        told
+    }
 
     fn value(t: u64) -> f32 {
         let usual = 0.5 + noise(t) + if t.is_multiple_of(41) { 2.0 * noise(t + 5000) } else { 0.0 };
@@ -178,7 +193,7 @@ mod tests {
         let (mut stream, keep) = (Stream::default(), Keep::default());
         let mut told = vec![0.0; 50];
         for t in 50..900 {
-            told.push(stream.rarity(value(t)));
+            told.push(rarity(&stream, value(t)));
             stream.learn(value(t), &keep);
         }
         for (t, golden) in golden {
@@ -195,7 +210,7 @@ mod tests {
     fn go_on(stream: &mut Stream, values: &[f32]) -> Vec<f64> {
         let keep = Keep::default();
         let row = |value: &f32| {
-            let told = stream.rarity(*value);
+            let told = rarity(stream, *value);
             stream.learn(*value, &keep);
             told
         };
@@ -212,7 +227,7 @@ mod tests {
         fn a_larger_value_is_never_less_rare_while_nothing_is_learned(values in values(), a in 0.0f32..50.0, more in 0.0f32..50.0) {
             let mut stream = Stream::default();
             go_on(&mut stream, &values);
-            let (less, more) = (stream.rarity(a), stream.rarity(a + more));
+            let (less, more) = (rarity(&stream, a), rarity(&stream, a + more));
             prop_assert!((0.0..=CAP).contains(&less) && less <= more + 0.35, "{less} {more}");
         }
 
@@ -247,11 +262,11 @@ mod tests {
     fn the_usual_is_not_rare_and_ten_times_the_usual_is() {
         let mut stream = Stream::default();
         let keep = Keep::default();
-        assert_eq!(stream.rarity(1e9), 0.0);
+        assert_eq!(rarity(&stream, 1e9), 0.0);
         for i in 0..1000u32 {
             stream.learn(1.0 + (i.wrapping_mul(2_654_435_761) >> 24) as f32 / 256.0, &keep);
         }
-        assert!(stream.rarity(1.5) < 0.5);
-        assert!(stream.rarity(20.0) > 2.2);
+        assert!(rarity(&stream, 1.5) < 0.5);
+        assert!(rarity(&stream, 20.0) > 2.2);
     }
 }
