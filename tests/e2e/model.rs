@@ -138,7 +138,8 @@ fn a_state_is_looked_at_taken_elsewhere_and_forgotten_and_no_replay_diverges() {
     let seen: Value = serde_json::from_str(&done(&setup, &["model", "inspect", "pump-0", "--json"])).unwrap();
     assert_eq!((&seen["state"], &seen["channels"]), (&"ready".into(), &6.into()));
     done(&setup, &["model", "export", "pump-0", "-o", &export]);
-    refused(&setup, 1, &["model", "export", "pump-0", "-o", &export]);
+    let told = refused(&setup, 1, &["model", "export", "pump-0", "-o", &export]);
+    assert!(told.contains("there already"), "{told}");
     refused(&setup, 1, &["model", "inspect", "nobody"]);
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(Path::new(&export).join("manifest.json")).unwrap()).unwrap();

@@ -5,6 +5,7 @@ use crate::cli::print;
 use crate::config::Config;
 use crate::lane::entity::State;
 use crate::wire::model_v1::{self, MANIFEST, Manifest, STATE, WEIGHTS};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     for (name, bytes) in [(STATE, &value[..]), (WEIGHTS, &weights), (MANIFEST, json(&manifest)?.as_bytes())] {
         let path = args.output.join(name);
         let file = std::fs::File::options().write(true).create_new(true).open(&path);
-        file.and_then(|mut file| std::io::Write::write_all(&mut file, bytes)).map_err(|error| at(&path, &error))?;
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, bytes)).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failed::outside(format!(
+                "{} is there already, and an export overwrites nothing: name a folder that holds none",
+                path.display()
+            )),
+            _ => at(&path, &error),
+        })?;
     }
     print(&format!(
         "{}: {} rows as of {}/{} offset {}, {} tensors\n",
