@@ -83,6 +83,8 @@ const CLOSE_CALM: u32 = 12;
 const BASE_HALF_LIFE: f64 = 150.0;
 /// Half-life of the episode's level when it falls; it rises three times as fast.
 const LEVEL_HALF_LIFE: f64 = 30.0;
+/// Rows since the last one over the threshold after which a window error that has not come back is the new normal.
+const NEW_NORMAL: u32 = 2_000;
 /// Least distance between base and episode, in logs: 28 %.
 const LEAST_GAP: f64 = 0.25;
 
@@ -286,6 +288,13 @@ impl Episode {
             Phase::Open(open) => {
                 open.rows = open.rows.saturating_add(1);
                 open.peak_ratio = open.peak_ratio.max(row.judged.ratio);
+                let lasts = matches!(settings.close, Close::Relative { .. }) && self.since_over >= NEW_NORMAL;
+                if let (true, Some(base), Some(error)) = (lasts, &mut self.base, row.log_error) {
+                    base.at = error;
+                    let step = open.step(Transition::Closed, Cause::NewNormal);
+                    self.phase = Phase::Quiet;
+                    return Some(step);
+                }
                 if open.is_over(row, self.base, self.since_over, over, steps, settings) {
                     let cause = if open.adapting { Cause::NewNormal } else { Cause::Cleared };
                     let step = open.step(Transition::Closed, cause);

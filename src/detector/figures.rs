@@ -2,6 +2,7 @@
 
 use super::level::Glances;
 use super::row::EventTime;
+use super::still::{LEAST_DEVIATION, LEAST_SCORE, LEAST_SMOOTHED};
 use super::threshold::rarity;
 use super::warmup::Warmup;
 use super::{DAY_MICROS, Detector, Early, Scratch, autoencoder, fast, level, score, views};
@@ -18,6 +19,33 @@ pub(super) struct Figures {
     pub(super) window_stream: f32,
     pub(super) level: level::Streams,
     pub(super) fast: fast::Residuals,
+    pub(super) heard: Heard,
+}
+
+/// What the rarity's streams hear of a row: where all has stood still, nothing is so small that it was never seen before.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Heard {
+    pub(super) deviation: f32,
+    pub(super) smoothed: f32,
+    pub(super) season: f32,
+    pub(super) fast: f32,
+    pub(super) window: f32,
+    pub(super) score: f32,
+}
+
+impl Heard {
+    fn of(figures: &Figures, channels: usize) -> Self {
+        let n = channels as f32;
+        let Figures { level, fast, window_stream, joint_score, .. } = figures;
+        Self {
+            deviation: level.deviation.max(LEAST_DEVIATION / n),
+            smoothed: level.smoothed.max(LEAST_SMOOTHED / n),
+            season: level.season.max(LEAST_SMOOTHED / n),
+            fast: fast.newest.max(LEAST_DEVIATION / n),
+            window: window_stream.max(LEAST_SCORE),
+            score: joint_score.max(LEAST_SCORE),
+        }
+    }
 }
 
 impl Detector {
@@ -72,7 +100,8 @@ impl Detector {
         if self.model.is_none() {
             figures.score = self.ranking_score(&figures, None);
         }
-        figures.rarity = self.rarity(&figures);
+        figures.heard = Heard::of(&figures, self.schema.n_channels());
+        figures.rarity = self.rarity(&figures.heard);
         figures
     }
 
@@ -122,20 +151,20 @@ impl Detector {
     }
 
     /// The 4-norm of the streams' rarities.
-    fn rarity(&self, figures: &Figures) -> f32 {
+    fn rarity(&self, heard: &Heard) -> f32 {
         let small = self.settings.is_small(self.schema.n_channels());
         let weight = if small { self.settings.small_weight } else { 1.0 };
         let streams = &self.streams;
         let season =
             self.level_has_season() && self.last_at.micros().saturating_sub(self.first_at.micros()) >= DAY_MICROS;
         let is_fitted = self.model.is_some();
-        let fast_or_window = if small { Some(figures.fast.newest) } else { is_fitted.then_some(figures.window_stream) };
+        let fast_or_window = if small { Some(heard.fast) } else { is_fitted.then_some(heard.window) };
         let [deviation, smoothed, season, fast_or_window, score] = rarity::rarities([
-            (&streams.deviation, Some(figures.level.deviation)),
-            (&streams.smoothed, Some(figures.level.smoothed)),
-            (&streams.season, season.then_some(figures.level.season)),
+            (&streams.deviation, Some(heard.deviation)),
+            (&streams.smoothed, Some(heard.smoothed)),
+            (&streams.season, season.then_some(heard.season)),
             (&streams.fast_or_window, fast_or_window),
-            (&streams.score, is_fitted.then_some(figures.joint_score)),
+            (&streams.score, is_fitted.then_some(heard.score)),
         ]);
         rarity::join([deviation, smoothed, season, weight * fast_or_window, weight * score])
     }

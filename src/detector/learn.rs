@@ -4,7 +4,8 @@ use super::figures::Figures;
 use super::model::Model;
 use super::row::EventTime;
 use super::rules::Rules;
-use super::warmup;
+use super::still::{self, LEAST_SCORE};
+use super::warmup::{self, Warmup};
 use super::{Detector, Early, Scratch};
 
 /// Rows before the level streams are learned by the rarity.
@@ -17,20 +18,22 @@ impl Detector {
     pub(super) fn learn(&mut self, figures: &Figures, rules: &Rules, scratch: &mut Scratch) {
         let keep = &self.pace.rarity;
         let small = self.settings.is_small(self.schema.n_channels());
-        if self.n_rows >= SKIP {
-            self.streams.deviation.learn(figures.level.deviation, keep);
-            self.streams.smoothed.learn(figures.level.smoothed, keep);
+        let heard = &figures.heard;
+        let learned = self.learned_rows();
+        if learned >= SKIP {
+            self.streams.deviation.learn(heard.deviation, keep);
+            self.streams.smoothed.learn(heard.smoothed, keep);
             if self.settings.clock && small {
-                self.streams.season.learn(figures.level.season, keep);
+                self.streams.season.learn(heard.season, keep);
             }
             if small {
-                self.streams.fast_or_window.learn(figures.fast.newest, keep);
+                self.streams.fast_or_window.learn(heard.fast, keep);
             }
         }
         if self.model.is_some() {
-            self.streams.score.learn(figures.joint_score, keep);
+            self.streams.score.learn(heard.score, keep);
             if !small {
-                self.streams.fast_or_window.learn(figures.window_stream, keep);
+                self.streams.fast_or_window.learn(heard.window, keep);
             }
         }
         if matches!(self.early, Early::Settled(_)) {
@@ -47,7 +50,7 @@ impl Detector {
         }
         let early = self.level_views(figures);
         if let Early::Gathering(rows) = &mut self.early
-            && self.n_rows >= SKIP
+            && learned >= SKIP
             && small
         {
             if rows.len() >= 2 * EARLY as usize {
@@ -66,16 +69,21 @@ impl Detector {
         };
         let settled = match length {
             warmup::Length::Rows(rows) if self.settings.is_small(self.schema.n_channels()) => {
-                self.n_rows >= rows.max(100)
+                self.learned_rows() >= rows.max(100)
             }
             warmup::Length::Rows(_) | warmup::Length::Micros(_) => fit,
         };
         if settled && let Early::Gathering(rows) = &self.early {
-            self.early = Early::Settled(units_of(rows, self.n_rows));
+            self.early = Early::Settled(units_of(rows, self.learned_rows(), self.schema.n_channels()));
         }
         if fit {
             self.fit(rules);
         }
+    }
+
+    /// Rows that were learned, in the warm-up: those of a silence are not. Behind it, all of them.
+    fn learned_rows(&self) -> u64 {
+        self.warmup.as_ref().map_or(self.n_rows, Warmup::n_rows)
     }
 
     fn fit(&mut self, rules: &Rules) {
@@ -91,9 +99,9 @@ impl Detector {
             Model::new(fitted.scaler, fitted.net, fitted.views, fitted.units, fitted.window, errors.clone().collect());
         let small = self.settings.is_small(self.schema.n_channels());
         for (score, error) in &fitted.tail {
-            self.streams.score.learn(*score, &self.pace.rarity);
+            self.streams.score.learn(score.max(LEAST_SCORE), &self.pace.rarity);
             if !small {
-                self.streams.fast_or_window.learn(model.window_stream(*error), &self.pace.rarity);
+                self.streams.fast_or_window.learn(model.window_stream(*error).max(LEAST_SCORE), &self.pace.rarity);
             }
         }
         // With few channels the score is another than the joint model's, and was learned all along.
@@ -111,8 +119,10 @@ impl Detector {
 }
 
 /// The .99 quantile of each stream over the last quarter of the warm-up.
-fn units_of(rows: &[[f32; 5]], n_rows: u64) -> [f32; 5] {
+fn units_of(rows: &[[f32; 5]], n_rows: u64, channels: usize) -> [f32; 5] {
     let wanted = (n_rows / 4).clamp(100, EARLY) as usize;
     let rows = &rows[rows.len().saturating_sub(wanted)..];
-    std::array::from_fn(|k| warmup::quantile(rows.iter().map(|row| row[k]).collect(), 0.99) + 1e-3)
+    std::array::from_fn(|k| {
+        still::unit(warmup::quantile(rows.iter().map(|row| row[k]).collect(), 0.99), channels) + 1e-3
+    })
 }

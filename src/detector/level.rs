@@ -126,6 +126,8 @@ impl Level {
         });
         glances.values.clear();
         glances.values.extend(values.iter().map(|value| f64::from(*value)));
+        glances.taken_off.clear();
+        glances.taken_off.resize(values.len(), 0.0);
         let told = self.centres.see(glances, resolution, frozen, steps, settings);
         let mean = |sum: f64| (sum / f64::from(told.present.max(1))) as f32;
         Streams { deviation: mean(told.deviation), smoothed: mean(told.smoothed), season: mean(season) }
@@ -165,13 +167,16 @@ impl Season {
     ) -> f64 {
         let channels = self.slow.len();
         glances.values.clear();
+        glances.taken_off.clear();
         for (c, value) in values.iter().enumerate() {
             let x = f64::from(*value);
             if self.centres.n_rows(c) == 0 && !x.is_nan() {
                 self.slow[c] = x;
             }
             let cell = bin * channels + c;
-            glances.values.push(x - if self.visits[cell] > 0 { self.baseline[cell] } else { self.slow[c] });
+            let usual = if self.visits[cell] > 0 { self.baseline[cell] } else { self.slow[c] };
+            glances.values.push(x - usual);
+            glances.taken_off.push(usual);
         }
         let told = self.centres.see(glances, resolution, frozen, steps, settings);
         for (c, value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {

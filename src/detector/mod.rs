@@ -30,6 +30,7 @@ pub mod score;
 mod settings;
 mod size;
 pub mod snapshot;
+mod still;
 pub mod threshold;
 pub mod views;
 pub mod warmup;

@@ -7,6 +7,7 @@ use super::scaler::Scaler;
 use super::score;
 use super::settings::Pace;
 use super::snapshot::Soundness;
+use super::still;
 use super::views::{ByChannel, Seen, VIEWS, Views};
 use super::warmup::quantile;
 use super::window::Window;
@@ -34,7 +35,7 @@ impl Model {
         window: Window,
         errors: Vec<f32>,
     ) -> Self {
-        let usual_error = quantile(errors, 0.5).max(1e-9);
+        let usual_error = still::unit(quantile(errors, 0.5), scaler.n_channels());
         Self { scaler, window, net, views, units, usual_error, gate: Gate::default() }
     }
 

@@ -58,6 +58,12 @@ impl Scaler {
         }
     }
 
+    /// How many channels it scales.
+    #[must_use]
+    pub fn n_channels(&self) -> usize {
+        self.mean.len()
+    }
+
     /// Standard deviation of a channel, its floor included.
     #[must_use]
     pub fn deviation(&self, channel: usize) -> f64 {

@@ -10,6 +10,7 @@ use super::level::STANDING;
 use super::row::EventTime;
 use super::scaler::Scaler;
 use super::snapshot::{Soundness, all_finite};
+use super::still;
 use super::views::{ByChannel, Seen, VIEWS, Views};
 use super::window::Window;
 use rand_pcg::Pcg32;
@@ -203,8 +204,12 @@ impl Warmup {
         fill_gaps(&mut recent, &mut held);
 
         let rows: Vec<f64> = parts.iter().flatten().map(|value| f64::from(*value)).collect();
-        let scaler = Scaler::fit(&rows, channels, &resolutions(&rows, channels, &resolution));
-        let grain = (0..channels).map(|c| (f64::from(resolution(c)) / scaler.deviation(c)) as f32).collect();
+        let resolutions = resolutions(&rows, channels, &resolution);
+        let scaler = Scaler::fit(&rows, channels, &resolutions);
+        // Beside others that move, a channel that has stood still is strange as soon as it does.
+        let all_stand_still = rows.chunks_exact(channels).all(|row| row == &rows[..channels]);
+        let step = |c: usize| if all_stand_still { resolutions[c] } else { f64::from(resolution(c)) };
+        let grain = (0..channels).map(|c| (step(c) / scaler.deviation(c)) as f32).collect();
         let scaled: Vec<Vec<f32>> = parts.iter().map(|part| scale(part, channels, &scaler, settings)).collect();
         let (training, tail) = scaled.split_at(scaled.len() - 1);
         let inputs = rows_in_window * channels;
@@ -365,7 +370,9 @@ fn calibrate(
         }
     }
     let seen = &seen[seen.len().saturating_sub(tail)..];
-    let units = std::array::from_fn(|k| quantile(seen.iter().map(|seen| seen.views[k]).collect(), UNIT) + 1e-3);
+    let units = std::array::from_fn(|k| {
+        still::unit(quantile(seen.iter().map(|seen| seen.views[k]).collect(), UNIT), channels) + 1e-3
+    });
     let tail = seen.iter().map(|seen| (super::score::of_views(&seen.views, &units), seen.window_error)).collect();
     Calibrated { views, units, tail, window }
 }

@@ -70,6 +70,33 @@ fn what_comes_again_while_an_alert_is_open_is_told_only_if_it_breaks_through() {
 }
 
 #[test]
+fn a_window_error_that_stays_where_it_is_becomes_the_new_normal() {
+    let mut episode = Episode::default();
+    episode.set_base(0.0, 0.1);
+    let mut told = Vec::new();
+    for i in 0..5_000i64 {
+        // An episode, then a level above the old base at which nothing is rare; then another episode there, and its end.
+        let (ratio, log_error) = match i {
+            100 => (3.0, 0.9),
+            4_000 => (3.0, 2.5),
+            0..100 => (0.2, 0.0),
+            _ => (0.2, 0.6),
+        };
+        let judged = Judged { figure: 2.2 * ratio, threshold: 2.2, ratio };
+        let row = Row { at: EventTime::from_micros(i), judged, log_error: Some(log_error), adapting: false };
+        let decision = episode.observe(&row, &Steps::default(), &Settings::default());
+        told.extend(decision.step.filter(|step| step.transition != Transition::Updated).map(|step| (i, step.cause)));
+    }
+    let [(100, Cause::Threshold), (new_normal, Cause::NewNormal), (4_000, Cause::Threshold), (cleared, Cause::Cleared)] =
+        told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(new_normal, 100 + i64::from(NEW_NORMAL));
+    assert!(cleared < 4_200, "{cleared}");
+}
+
+#[test]
 fn three_of_five_rows_open_it() {
     let settings = Settings { open: 3, of: 5, ..Settings::default() };
     check(

@@ -43,6 +43,8 @@ struct Centre {
 pub struct Glances {
     /// The row; NaN: the channel is missing.
     pub(super) values: Vec<f64>,
+    /// What was taken off the values: a channel that stands still is measured by its own size.
+    pub(super) taken_off: Vec<f64>,
     deviation: Vec<f64>,
     scale: Vec<f64>,
     unit: Vec<f64>,
@@ -221,12 +223,12 @@ fn see_lanes<const N: usize>(
     };
     let centre: [f64; N] = from_fn(|k| if n[k] == 0 { x[k] } else { mean[k] });
     // Nobody knows yet how a channel moves that has stood still.
+    let taken_off: [f64; N] = read(&glances.taken_off, channel);
     let share: [f64; N] = from_fn(|k| {
         let stands = (variance[k] == 0.0) & (n[k] >= settings.settle) & (resolution[k] == 0.0);
-        if stands { STANDING } else { 1e-3 }
+        if stands { STANDING * (centre[k] + taken_off[k]).abs() } else { 1e-3 * centre[k].abs() }
     });
-    let scale: [f64; N] =
-        from_fn(|k| variance[k].sqrt() + share[k] * centre[k].abs() + 0.5 * f64::from(resolution[k]) + 1e-9);
+    let scale: [f64; N] = from_fn(|k| variance[k].sqrt() + share[k] + 0.5 * f64::from(resolution[k]) + 1e-9);
     let off: [f64; N] = from_fn(|k| x[k] - centre[k]);
     // A deviation of one step of the sensor says nothing, least of all when it always stood still.
     let deviation: [f64; N] = from_fn(|k| off[k] - cut(off[k], f64::from(resolution[k])));

@@ -158,15 +158,17 @@ impl Histogram {
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f32> {
         let wanted = f64::from(self.total) * q;
-        let mut below = 0.0f64;
+        let (mut below, mut highest) = (0.0f64, None);
         for (k, count) in self.bins.iter().enumerate() {
             let count = f64::from(*count);
             if count > 0.0 && below + count >= wanted {
                 return Some(value_at(k as f64 + ((wanted - below) / count).clamp(0.0, 1.0)));
             }
             below += count;
+            highest = if count > 0.0 { Some(value_at(k as f64 + 1.0)) } else { highest };
         }
-        None
+        // The total is rounded otherwise than its parts: what is wanted may lie beyond all of them.
+        highest
     }
 
     pub(in super::super) fn soundness(&self) -> Soundness {

@@ -16,6 +16,8 @@ const HALF_LIFE: f64 = 4000.0;
 const WARM: u64 = 100;
 /// Correction of a budget's threshold by every alert more than it allows.
 const BUDGET_GAIN: f64 = 0.2;
+/// Least level of a budget: every other episode. One that asks for more than there are episodes gets as many as there can be.
+const LEAST_LEVEL: f64 = 0.3;
 
 /// The method. All but the first two judge the score; rarity is reported whatever is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -143,7 +145,8 @@ impl Threshold {
         match *settings {
             Settings::Rarity { level } => Judged::of(rarity, Some(level)),
             Settings::Budget { alerts_a_day } => {
-                Judged::of(rarity, Some((budget_level(alerts_a_day, rows_a_day) + self.correction) as f32))
+                let level = budget_level(alerts_a_day, rows_a_day) + self.correction;
+                Judged::of(rarity, Some(level.max(LEAST_LEVEL) as f32))
             }
             Settings::Fixed { level } => Judged::of(score, Some(level)),
             Settings::Quantile { q } => Judged::of(score, self.scores.at(q)),
@@ -220,7 +223,7 @@ impl Threshold {
 
 /// The rarity that about `alerts_a_day` episodes of 36 rows reach; two streams' worth of them.
 fn budget_level(alerts_a_day: f64, rows_a_day: f64) -> f64 {
-    libm::log10(2.0 * rows_a_day / rarity::BLOCK as f64 / alerts_a_day).max(0.3)
+    libm::log10(2.0 * rows_a_day / rarity::BLOCK as f64 / alerts_a_day).max(LEAST_LEVEL)
 }
 
 #[cfg(test)]

@@ -74,6 +74,29 @@ fn a_budget_that_is_overspent_raises_its_threshold() {
 }
 
 #[test]
+fn a_budget_of_more_than_there_can_be_asks_for_every_other_episode() {
+    for (alerts_a_day, rows_a_day) in [(0.5, 24.0), (10.0, 288.0), (9_999.0, 24.0)] {
+        let settings = Settings::Budget { alerts_a_day };
+        let mut threshold = Threshold::default();
+        (0..1_000).for_each(|_| threshold.spend(false, rows_a_day, &settings));
+        let judged = threshold.judge(0.0, 2.0, rows_a_day, &settings);
+        assert!((judged.threshold - 0.3).abs() < 1e-6 && judged.ratio > 1.0, "{judged:?}");
+    }
+}
+
+#[test]
+fn a_quantile_close_to_one_has_a_threshold_in_every_row() {
+    let settings = Settings::Quantile { q: 1.0 - 1e-7 };
+    let mut threshold = Threshold::default();
+    for i in 0..30_000u32 {
+        let noise = (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 24) as f32;
+        threshold.learn(0.5 + noise, &settings);
+        let judged = threshold.judge(50.0, 0.0, 288.0, &settings);
+        assert!(u64::from(i) + 1 < WARM || judged.ratio > 1.0, "row {i}: {judged:?}");
+    }
+}
+
+#[test]
 fn a_method_chosen_while_running_is_silent_until_it_has_learned() {
     let all = [
         Settings::Quantile { q: 0.999 },
