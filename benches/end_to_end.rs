@@ -3,7 +3,7 @@
 //!
 //! Each round appends rows to the topic, and all three read just these, in an order that changes from round to round. What
 //! counts is the ratio; rates depend on the machine, which the broker shares. `OFFKEY_TEST_BOOTSTRAP` uses a running broker,
-//! `OFFKEY_BENCH_ROWS` and `OFFKEY_ROUNDS` make it longer or shorter.
+//! `OFFKEY_BENCH_ROWS` and `OFFKEY_ROUNDS` make it longer or shorter, `OFFKEY_BENCH_ENTITIES` the fleet larger.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,6 @@ use rdkafka::{ClientConfig, Message};
 use std::time::{Duration, Instant};
 
 const PARTITIONS: usize = 8;
-const ENTITIES: usize = 48;
 /// Rows that an entity has behind it before anything is measured: the warm-up, and as much again.
 const WARM: usize = 2_000;
 
@@ -35,27 +34,28 @@ fn main() {
         return;
     }
     let (rows, rounds) = (number("OFFKEY_BENCH_ROWS", 2_000_000), number("OFFKEY_ROUNDS", 5));
-    let rows = rows / ENTITIES * ENTITIES;
+    let entities = number("OFFKEY_BENCH_ENTITIES", 48);
+    let rows = rows / entities * entities;
     let bootstrap = shared();
     let input = format!("end-to-end-{}", std::process::id());
     create_topic(bootstrap, &input, PARTITIONS as i32);
-    let mut fleet = Fleet::new(bootstrap, &input, ENTITIES, PARTITIONS);
-    fleet.send(WARM * ENTITIES);
+    let mut fleet = Fleet::new(bootstrap, &input, entities, PARTITIONS);
+    fleet.send(WARM * entities);
     let plain = Setup::new(bootstrap, "plain", &input, "", "");
     let scores = Setup::new(bootstrap, "scores", &input, "scores = \"end-to-end-scores\"", "");
     for setup in [&plain, &scores] {
-        read_with_offkey(setup, WARM * ENTITIES);
+        read_with_offkey(setup, WARM * entities);
     }
     say_load();
     println!(
-        "{rounds} rounds of {rows} rows of {} channels, {ENTITIES} entities, {PARTITIONS} partitions",
+        "{rounds} rounds of {rows} rows of {} channels, {entities} entities, {PARTITIONS} partitions",
         bed::CHANNELS
     );
     println!("\n        rows a second                        CPU us a row                 of the count");
     println!("round   count     offkey    with scores      count  offkey  with scores   offkey  with scores");
     let mut done: Vec<[Reading; 3]> = Vec::new();
     for round in 0..rounds {
-        let begin = WARM * ENTITIES + round * rows;
+        let begin = WARM * entities + round * rows;
         fleet.send(rows);
         let mut readings = [None; 3];
         for turn in 0..3 {

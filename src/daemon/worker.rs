@@ -1,5 +1,6 @@
 //! A thread with its lanes. Orders come first and records wait, so that a cut takes no longer than a batch, however much there is
-//! to catch up; what the lanes want the world to see waits in them for the next cut.
+//! to catch up, and no longer than one fit where a whole fleet ends its warm-up at once; what the lanes want the world to see waits
+//! in them for the next cut.
 
 use super::memory::Shares;
 use super::poison::Poison;
@@ -15,6 +16,7 @@ use crate::metrics::Metrics;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,6 +47,8 @@ pub enum Work {
 
 /// Bytes of effects in a lane above which its records wait for the next cut: the broker may be slower than we are.
 const AHEAD: usize = 32 << 20;
+/// How long a lane handles records before others have their turn while it has models to fit: each record may end with a fit.
+const SLICE: Duration = Duration::from_millis(50);
 /// State records between two looks at the memory they take.
 const RESTORED: u32 = 256;
 
@@ -65,6 +69,10 @@ struct Kept {
     backlog: Backlog,
     spill: Spill,
     waiting: VecDeque<Batch>,
+    /// Records of the first of them that are handled.
+    n_handled: usize,
+    /// To be told once nothing waits any more.
+    finishing: Option<Finishing>,
     timing: Timing,
     grouping: Grouping,
     /// The record under way.
@@ -77,18 +85,26 @@ struct Kept {
     to_rewrite: Vec<u64>,
 }
 
+/// A lane is read again, but for what waits.
+struct Finishing {
+    terms: Arc<Terms>,
+    answer: Sender<Report>,
+}
+
 /// Works until nobody can send any more.
 pub fn run(inbox: &Receiver<Work>, shared: &Shared) {
-    let mut lanes = Lanes { kept: BTreeMap::new(), shared };
+    let mut lanes = Lanes { kept: BTreeMap::new(), last: None, shared };
     loop {
-        let work = if lanes.kept.values().any(Kept::is_ready) {
-            inbox.try_recv()
-        } else {
-            inbox.recv().map_err(|_| TryRecvError::Disconnected)
+        let Some(ready) = lanes.next_ready() else {
+            match inbox.recv() {
+                Ok(work) => lanes.obey(work),
+                Err(_) => return,
+            }
+            continue;
         };
-        match work {
+        match inbox.try_recv() {
             Ok(work) => lanes.obey(work),
-            Err(TryRecvError::Empty) => lanes.handle_some(),
+            Err(TryRecvError::Empty) => lanes.handle_batch(ready),
             Err(TryRecvError::Disconnected) => return,
         }
     }
@@ -96,6 +112,8 @@ pub fn run(inbox: &Receiver<Work>, shared: &Shared) {
 
 struct Lanes<'a> {
     kept: BTreeMap<PartitionId, Kept>,
+    /// Whose batch was handled last.
+    last: Option<PartitionId>,
     shared: &'a Shared,
 }
 
@@ -127,12 +145,9 @@ impl Lanes<'_> {
                 }
             }
             Work::Finish(id, terms, answer) => {
-                self.attempt(&id, |kept| kept.handle_all(shared));
                 if let Some(kept) = self.kept.get_mut(&id) {
-                    let report = kept.lane.finish_recovery();
-                    kept.lane.set_terms(&terms);
-                    // Nobody waits for the report of a recovery that was given up.
-                    let _ = answer.send(report);
+                    kept.finishing = Some(Finishing { terms, answer });
+                    kept.finish();
                 }
             }
             Work::Cut { lane, now, all, terms, parts } => {
@@ -161,12 +176,22 @@ impl Lanes<'_> {
         }
     }
 
-    /// One batch of every lane that has one.
-    fn handle_some(&mut self) {
+    /// The next lane that has a batch to handle: they take turns.
+    fn next_ready(&self) -> Option<PartitionId> {
+        let behind = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut turn = self.kept.range((behind, Bound::Unbounded)).chain(&self.kept);
+        turn.find(|(_, kept)| kept.is_ready()).map(|(id, _)| id.clone())
+    }
+
+    /// One batch of a lane, or a part of it; orders that came meanwhile are obeyed before the next one.
+    fn handle_batch(&mut self, id: PartitionId) {
         let shared = self.shared;
-        let ready: Vec<PartitionId> =
-            self.kept.iter().filter(|(_, kept)| kept.is_ready()).map(|(id, _)| id.clone()).collect();
-        ready.iter().for_each(|id| self.attempt(id, |kept| kept.handle_next(shared)));
+        self.attempt(&id, |kept| {
+            kept.handle_next(shared)?;
+            kept.finish();
+            Ok(())
+        });
+        self.last = Some(id);
     }
 
     fn add(&mut self, lane: Lane, backlog: Backlog) {
@@ -177,6 +202,8 @@ impl Lanes<'_> {
             backlog,
             spill: Spill::default(),
             waiting: VecDeque::new(),
+            n_handled: 0,
+            finishing: None,
             timing: Timing::new(&self.shared.metrics),
             grouping: Grouping::default(),
             at: -1,
@@ -223,33 +250,50 @@ impl Kept {
 
     fn handle_next(&mut self, shared: &Shared) -> io::Result<()> {
         let Some(batch) = self.waiting.pop_front() else { return Ok(()) };
-        let started = Instant::now();
-        self.handle(&batch)?;
-        self.timing.handled(batch.len(), started.elapsed());
+        let (started, from) = (Instant::now(), std::mem::take(&mut self.n_handled));
+        let to = self.handle(&batch, from)?;
+        self.timing.handled(to - from, started.elapsed());
+        if to == batch.len() {
+            self.backlog.fetch_sub(batch.size(), Ordering::Relaxed);
+        } else {
+            self.n_handled = to;
+            self.waiting.push_front(batch);
+        }
         self.share(&shared.shares);
         Ok(())
     }
 
-    /// The same with all that wait: before a lane that was read again is done.
-    fn handle_all(&mut self, shared: &Shared) -> io::Result<()> {
-        while !self.waiting.is_empty() {
-            self.handle_next(shared)?;
-        }
-        Ok(())
-    }
-
-    fn handle(&mut self, batch: &Batch) -> io::Result<()> {
-        if self.lane.is_by_key() {
+    /// Handles the records of a batch from this place on, and tells up to which. Those that are handled when a cut comes have to be the
+    /// first ones: whoever may stop on the way goes in order.
+    fn handle(&mut self, batch: &Batch, from: usize) -> io::Result<usize> {
+        if from == 0 && self.lane.is_by_key() && !self.lane.has_unfitted() {
             let mut grouping = std::mem::take(&mut self.grouping);
             let keys = batch.iter().map(|record| record.key);
             let handled = grouping.by_key(keys).try_for_each(|place| self.handle_one(&batch.get(place)));
             self.grouping = grouping;
-            handled?;
-        } else {
-            batch.iter().try_for_each(|record| self.handle_one(&record))?;
+            return handled.map(|()| batch.len());
         }
-        self.backlog.fetch_sub(batch.size(), Ordering::Relaxed);
-        Ok(())
+        let started = Instant::now();
+        for place in from..batch.len() {
+            self.handle_one(&batch.get(place))?;
+            if self.lane.has_unfitted() && started.elapsed() > SLICE {
+                return Ok(place + 1);
+            }
+        }
+        Ok(batch.len())
+    }
+
+    /// Tells that the lane was read again, once nothing waits.
+    fn finish(&mut self) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        if let Some(Finishing { terms, answer }) = self.finishing.take() {
+            let report = self.lane.finish_recovery();
+            self.lane.set_terms(&terms);
+            // Nobody waits for the report of a recovery that was given up.
+            let _ = answer.send(report);
+        }
     }
 
     fn handle_one(&mut self, record: &Record<'_>) -> io::Result<()> {

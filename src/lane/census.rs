@@ -13,6 +13,8 @@ pub struct Census {
     pub by_state: BTreeMap<State, u64>,
     /// Open alerts by severity, in the tally's order.
     pub open: [u64; 3],
+    /// Entities whose model is still to be fitted.
+    pub unfitted: u64,
     /// Bytes of all these entities.
     pub bytes: u64,
     /// Entities that left memory and are not back.
@@ -31,6 +33,7 @@ impl Census {
             Some(state) => *self.by_state.entry(state).or_default() += 1,
         }
         self.open.iter_mut().zip(standing.open).for_each(|(n, open)| *n += u64::from(open));
+        self.unfitted += u64::from(!standing.is_fitted);
     }
 
     /// Counts one that stood so no more.
@@ -40,5 +43,6 @@ impl Census {
             Some(state) => *self.by_state.entry(state).or_default() -= 1,
         }
         self.open.iter_mut().zip(standing.open).for_each(|(n, open)| *n -= u64::from(open));
+        self.unfitted -= u64::from(!standing.is_fitted);
     }
 }

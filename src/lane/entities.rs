@@ -412,6 +412,11 @@ impl Entities {
         Census { out_of_memory: self.cold.len() as u64, bytes, ..self.census.clone() }
     }
 
+    /// Is there anyone in memory whose model is still to be fitted?
+    pub fn has_unfitted(&self) -> bool {
+        self.census.unfitted > 0
+    }
+
     /// What they take.
     pub fn usage(&self) -> Memory {
         let bytes = self.probation.bytes + self.trained.bytes;

@@ -67,6 +67,8 @@ pub struct Standing {
     pub state: Option<detector::State>,
     /// Open alerts that the world knows of, by severity in the tally's order.
     pub open: [u8; 3],
+    /// Its model is fitted: none of its rows will take as long as a fit.
+    pub is_fitted: bool,
 }
 
 /// What a lane lends an entity for one row.
@@ -255,7 +257,7 @@ impl Entity {
         let State::Trained(detector) = &self.state else { return Standing::default() };
         let mut open = [0; 3];
         detector.open_alerts().filter(|alert| alert.told).for_each(|alert| open[severity_index(alert.severity)] += 1);
-        Standing { state: Some(detector.state()), open }
+        Standing { state: Some(detector.state()), open, is_fitted: detector.is_fitted() }
     }
 
     /// Rows seen.

@@ -324,6 +324,12 @@ impl Lane {
         self.terms.decoder.entity == EntityFrom::Key
     }
 
+    /// Is there anyone in memory whose model is still to be fitted? A record may then take as long as a fit.
+    #[must_use]
+    pub fn has_unfitted(&self) -> bool {
+        self.entities.has_unfitted()
+    }
+
     /// Did this entity leave memory? Then [`Self::revive`] brings it back.
     #[must_use]
     pub fn is_out_of_memory(&self, entity: &str) -> bool {
