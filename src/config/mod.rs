@@ -12,6 +12,7 @@ mod reload;
 mod rules;
 mod shape;
 mod terms;
+mod syntax;
 mod tree;
 pub mod units;
 pub mod whole;

@@ -1,7 +1,7 @@
 //! Files and environment to one tree, and the tree to raw types: unknown keys and wrong types are all found in one go.
 
 use super::error::{ConfigError, Problems};
-use super::whole;
+use super::{syntax, whole};
 use config::{Environment, File, FileFormat, ValueKind};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -39,8 +39,8 @@ impl Tree {
         let mut root = defaults();
         let written = match source {
             Source::Default => Value::Null,
-            Source::Toml(text) => parse(text, FileFormat::Toml, problems)?,
-            Source::Yaml(text) => parse(text, FileFormat::Yaml, problems)?,
+            Source::Toml(text) => parse(text, FileFormat::Toml, "config", problems)?,
+            Source::Yaml(text) => parse(text, FileFormat::Yaml, "config", problems)?,
             Source::File(path) => read(path, problems)?,
         };
         merge(&mut root, written);
@@ -76,11 +76,12 @@ fn read(path: &Path, problems: &mut Problems) -> Result<Value, ConfigError> {
     })?;
     let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let format = if yaml { FileFormat::Yaml } else { FileFormat::Toml };
-    parse(&text, format, problems).map_err(|error| ConfigError { key: path.display().to_string(), ..error })
+    parse(&text, format, &path.display().to_string(), problems)
 }
 
-fn parse(text: &str, format: FileFormat, problems: &mut Problems) -> Result<Value, ConfigError> {
-    let fault = |error: config::ConfigError| ConfigError::new("config", error.to_string().trim_end(), "");
+/// `name`: what the text is called in a mistake that no key has made.
+fn parse(text: &str, format: FileFormat, name: &str, problems: &mut Problems) -> Result<Value, ConfigError> {
+    let fault = |error: config::ConfigError| syntax::mistake(&error, text, name);
     let parsed = config::Config::builder().add_source(File::from_str(text, format)).build().map_err(fault)?;
     note_not_finite(&parsed.cache.kind, "", problems);
     parsed.try_deserialize().map_err(fault)
@@ -324,5 +325,6 @@ pub(super) fn defaults() -> Value {
 }
 
 fn ours(text: &str) -> Value {
-    parse(text, FileFormat::Toml, &mut Problems::default()).expect("config/offkey.toml is tested with all its keys")
+    parse(text, FileFormat::Toml, "config", &mut Problems::default())
+        .expect("config/offkey.toml is tested with all its keys")
 }

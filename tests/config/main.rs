@@ -157,11 +157,7 @@ fn a_file_that_is_no_file_of_ours() {
         expect![[r#"
         78
         offkey: offkey.toml has a mistake:
-          offkey.toml: TOML parse error at line 1, column 7
-          |
-        1 | [kafka
-          |       ^
-        unclosed table, expected `]`
+          offkey.toml: line 1, column 7: unclosed table, expected `]`
     "#]],
     );
     check_as(
@@ -171,7 +167,7 @@ fn a_file_that_is_no_file_of_ours() {
         expect![[r#"
         78
         offkey: offkey.yaml has a mistake:
-          offkey.yaml: while parsing a node, did not find expected node content at byte 8 line 2 column 1
+          offkey.yaml: line 2, column 1: while parsing a node, did not find expected node content
     "#]],
     );
     check_as(
@@ -181,7 +177,7 @@ fn a_file_that_is_no_file_of_ours() {
         expect![[r#"
         78
         offkey: offkey.yaml has a mistake:
-          offkey.yaml: invalid type: string "just text", expected a map
+          offkey.yaml: is no table; write sections with keys
     "#]],
     );
     let output = offkey(&["check", "-c", "nowhere.toml"], None, &[]);
@@ -190,6 +186,47 @@ fn a_file_that_is_no_file_of_ours() {
         offkey: nowhere.toml has a mistake:
           nowhere.toml: cannot be read: No such file or directory (os error 2); give the file with -c, or none for the defaults
     "#]].assert_eq(&String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_mistake_of_syntax_does_not_quote_what_may_be_a_secret() {
+    let texts = [
+        ("a.toml", "[kafka.properties]\nsasl.password = \"canary\n"),
+        ("a.toml", "[kafka.properties]\nsasl.password = canary\n"),
+        ("a.toml", "[kafka.properties]\nsasl = 1\nsasl.password = \"canary\"\n"),
+        ("a.toml", "sasl.password = 7777777777777777777777\n"),
+        ("a.yaml", "canary"),
+        ("a.yaml", "kafka: {properties: {sasl.password: canary\n"),
+        ("a.yaml", "kafka:\n  canary: 1\n  canary: 2\n"),
+        ("a.yaml", "kafka:\n  ? [canary]\n  : 1\n"),
+        ("a.yaml", "password: \"canary\nkafka: 1\n"),
+        ("a.yaml", "password: @canary\n"),
+        ("a.yaml", "--- canary\n--- canary\n"),
+    ];
+    for (name, text) in texts {
+        let output = offkey(&["check"], Some((name, text)), &[]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{text}\n{told}");
+        assert!(!told.contains("canary") && !told.contains("7777"), "{text}\n{told}");
+    }
+    check(
+        "[kafka.properties]\nsasl.password = \"canary\n",
+        expect![[r#"
+        78
+        offkey: offkey.toml has a mistake:
+          offkey.toml: line 2, column 24: invalid basic string, expected `"`
+    "#]],
+    );
+    check_as(
+        "offkey.yaml",
+        "kafka:\n  canary: 1\n  canary: 2\n",
+        &[],
+        expect![[r#"
+        78
+        offkey: offkey.yaml has a mistake:
+          offkey.yaml: line 3, column 11: a key stands twice in one table
+    "#]],
+    );
 }
 
 #[test]

@@ -107,6 +107,26 @@ fn numbers_that_32_bits_do_not_hold_are_refused() {
 }
 
 #[test]
+fn numbers_beyond_64_bits_are_told_with_their_key() {
+    check(
+        "[kafka]\ngroup = \"g\"\n[model]\nseed = 18446744073709551616",
+        expect![[r#"
+            78
+            offkey: offkey.toml has a mistake:
+              model.seed: line 4, column 8: a number that 64 bits do not hold; write one within -9223372036854775808 and 9223372036854775807
+        "#]],
+    );
+    check(
+        "[[channel]]\nmatch = \"a\"\n[[channel]]\nmatch = \"b\"\nvalid_max = 1e400",
+        expect![[r#"
+            78
+            offkey: offkey.toml has a mistake:
+              channel[1].valid_max: line 5, column 13: a number that 64 bits do not hold; write one within -3.4e38 and 3.4e38
+        "#]],
+    );
+}
+
+#[test]
 fn numbers_that_are_not_finite_are_told_with_their_keys() {
     check(
         "[threshold]\nlevel = nan\n[model]\nlearning_rate = -inf\nhiden = 3\n[[channel]]\nmatch = \"a\"\nresolution = inf\n\
