@@ -1,6 +1,7 @@
 //! Files and environment to types. `Config` is what the rest of Offkey uses: everything in it was checked. Raw types are what
 //! stands in the file; [`Config::load`] is the one place that can refuse, and it names every mistake at once.
 
+mod environment;
 mod error;
 mod fields;
 mod input;
@@ -11,12 +12,13 @@ mod raw;
 mod reload;
 mod rules;
 mod shape;
-mod terms;
 mod syntax;
+mod terms;
 mod tree;
 pub mod units;
 pub mod whole;
 
+pub use environment::environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use input::{Input, Output, Start, State};
 pub use kafka::{Kafka, Properties};
@@ -33,6 +35,7 @@ use error::Problems;
 use raw::Raw;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -77,7 +80,7 @@ impl Config {
     /// Every mistake that was found.
     pub fn load(
         source: Source<'_>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigErrors> {
         Self::load_with(source, environment, |_| Vec::new())
     }
@@ -88,11 +91,11 @@ impl Config {
     /// Every mistake that was found.
     pub fn load_with(
         source: Source<'_>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
         library: impl Fn(&Kafka) -> Vec<ConfigError>,
     ) -> Result<Self, ConfigErrors> {
         let mut problems = Problems::default();
-        let environment: HashMap<_, _> = environment.into_iter().collect();
+        let environment = environment::texts(environment, &mut problems);
         let host = host(&environment);
         let tree = tree::Tree::of(source, environment, &mut problems);
         let tree = problems.take(tree);
@@ -190,11 +193,6 @@ impl Config {
             overrides: overrides.into_iter().map(|(_, over)| over).collect(),
         })
     }
-}
-
-/// The environment as far as it is text.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// What an instance is called that was not given a name.

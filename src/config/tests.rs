@@ -7,7 +7,7 @@ fn load(text: &str) -> Result<Config, String> {
 }
 
 fn with_env(variables: &[(&str, &str)]) -> Result<Config, String> {
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     Config::load(Source::Default, variables).map_err(|errors| errors.to_string())
 }
 

@@ -229,6 +229,36 @@ fn a_mistake_of_syntax_does_not_quote_what_may_be_a_secret() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_a_mistake_and_does_not_show_its_value() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
+    command.arg("check").env("OFFKEY__KAFKA__GROUP", std::ffi::OsStr::from_bytes(b"canary\xff"));
+    let output = command.output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(78));
+    expect![[r#"
+        offkey: the configuration has a mistake:
+          OFFKEY__KAFKA__GROUP: the value is not UTF-8; write it as UTF-8
+    "#]]
+    .assert_eq(&String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_variable_of_thousands_of_levels_is_refused_at_once() {
+    let name = format!("OFFKEY{}", "__A".repeat(20_000));
+    check_as(
+        "offkey.toml",
+        "",
+        &[(name.as_str(), "1")],
+        expect![[r#"
+        78
+        offkey: offkey.toml has a mistake:
+          OFFKEY__A__A__A__A__A__A__A__A__A__A__A__A__A__A__A__A__A__A__A_..: has 20000 levels, more than the 16 that a key may have; write it as OFFKEY__SECTION__KEY
+    "#]],
+    );
+}
+
 #[test]
 fn a_mistake_in_the_environment_names_the_variable() {
     check_as(

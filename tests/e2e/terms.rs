@@ -80,7 +80,7 @@ fn a_config_that_was_edited_after_a_kill_holds_from_the_first_unseen_record_on()
     for (n, (file, lateness)) in FILES.iter().zip(INPUTS).enumerate() {
         setup.more = (*file).to_owned();
         let environment = [("OFFKEY__INPUT__MAX_LATENESS", lateness)];
-        let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let owned = environment.map(|(name, value)| (name.into(), value.into()));
         let config = Config::load(Source::File(&setup.config("a", 1)), owned).unwrap();
         terms.push((from, Arc::new(config.terms())));
         base.get_or_insert(config);
