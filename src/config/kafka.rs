@@ -94,9 +94,8 @@ impl Kafka {
         let brokers = raw.brokers.0.join(",");
         problems.require(!brokers.is_empty(), "kafka.brokers", "names no broker");
         for broker in &raw.brokers.0 {
-            let port = broker.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(_))) {
-                problems.add("kafka.brokers", format!("`{broker}` has no port"), "write host:port");
+            if let Err((problem, hint)) = address(broker) {
+                problems.add("kafka.brokers", format!("`{broker}` {problem}"), hint);
             }
         }
         let instance = raw.instance.clone().unwrap_or_else(|| host.to_owned());
@@ -255,6 +254,28 @@ impl Kafka {
         }
         all
     }
+}
+
+/// Whether this is host and port; a name, an IPv4 address, or an IPv6 address in brackets.
+fn address(broker: &str) -> Result<(), (&'static str, &'static str)> {
+    let broker = broker.trim();
+    if broker.contains("://") {
+        return Err((
+            "has a scheme",
+            "write host:port, and say how to speak to it in [kafka.properties], as security.protocol",
+        ));
+    }
+    let Some((host, Ok(_))) = broker.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) else {
+        return Err(("has no port", "write host:port"));
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-') || inner.is_some() && matches!(c, ':' | '%');
+    let name = inner.unwrap_or(host);
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(("has no host before its port", "write host:port, an IPv6 address in brackets"));
+    }
+    Ok(())
 }
 
 fn name(text: &str, key: &str, problems: &mut Problems) {

@@ -81,3 +81,23 @@ fn a_command_is_a_member_without_a_place_and_has_a_name_of_its_own() {
 fn kafka_refuses(instance: &str) -> bool {
     kafka(&format!("[kafka]\ninstance = \"{instance}\"")).is_err()
 }
+
+#[test]
+fn a_broker_is_a_host_and_a_port() {
+    for broker in ["a:9092", "kafka-0.kafka.svc:9092", "10.0.0.1:1", "[::1]:9092", "[fe80::1%eth0]:9092", "a_b:65535"] {
+        assert!(kafka(&format!("[kafka]\nbrokers = [\"{broker}\"]")).is_ok(), "{broker}");
+    }
+    for (broker, problem) in [
+        ("http://a:9092", "`http://a:9092` has a scheme; write host:port, and say how"),
+        ("SSL://a:9092", "has a scheme"),
+        ("a", "`a` has no port; write host:port"),
+        ("a:65536", "has no port"),
+        ("a:9092/", "has no port"),
+        (":9092", "has no host before its port"),
+        ("::1:9092", "has no host before its port; write host:port, an IPv6 address in brackets"),
+        ("user@a:9092", "has no host before its port"),
+    ] {
+        let told = kafka(&format!("[kafka]\nbrokers = [\"{broker}\"]")).unwrap_err();
+        assert!(told.starts_with("kafka.brokers: ") && told.contains(problem), "{told}");
+    }
+}
