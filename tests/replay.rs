@@ -65,11 +65,11 @@ fn an_output_may_be_a_link_or_no_file_at_all() {
 
 #[test]
 fn a_warm_up_is_as_long_as_a_configuration_may_have_it() {
-    for rows in ["0", "49", "1000001"] {
+    for rows in ["0", "99", "1000001"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
         let output = command.args(["replay", "rows.csv", "--warmup-rows", rows]).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(&format!("{rows} is not within 50 and 1000000")), "{told}");
+        assert!(told.contains(&format!("{rows} is not within 100 and 1000000")), "{told}");
     }
 }

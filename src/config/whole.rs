@@ -5,7 +5,8 @@ use super::error::Problems;
 /// Keys that are not for everything that fits into their type; those of an override are the same.
 const BOUNDS: [(&str, u64, u64); 9] = [
     ("window.rows", 1, 256),
-    ("warmup.rows", 50, 1_000_000),
+    // The units of the streams are quantiles, and come from no fewer.
+    ("warmup.rows", 100, 1_000_000),
     ("model.hidden", 1, 1_024),
     ("model.passes", 0, 1_000),
     ("state.max_entities", 1, u64::MAX),

@@ -172,7 +172,7 @@ fn whole_numbers_that_cannot_be_are_told_what_they_may_be() {
               override[0].alert.open_of: 65 is not within 1 and 64
               state.max_entities: -1 is not 1 or more
               state.probation_rows: 2000 is not within 0 and 1024
-              warmup.rows: 5000000000 is not within 50 and 1000000
+              warmup.rows: 5000000000 is not within 100 and 1000000
               window.rows: -1 is not within 1 and 256
         "#]],
     );
