@@ -12,6 +12,7 @@ use crate::detector::alert::Transition;
 use crate::replay::csv::{self, Table};
 use crate::replay::labels::Figures;
 use crate::replay::{Request, replay};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +61,7 @@ pub fn scorers() -> Vec<&'static str> {
 /// Measures every series of the folder's `series.csv` whose set is wanted (none named: all), on two threads.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// A set that is not there, or a file that cannot be read.
 pub fn measure(
     folder: &Path,
     sets: &[String],
@@ -70,13 +71,10 @@ pub fn measure(
     let manifest = folder.join("series.csv");
     let fault = |error: ::csv::Error| format!("{}: {error}", manifest.display());
     let mut reader = ::csv::Reader::from_path(&manifest).map_err(fault)?;
-    let mut wanted = Vec::new();
-    for series in reader.deserialize() {
-        let series: Series = series.map_err(fault)?;
-        if sets.is_empty() || sets.contains(&series.dataset) {
-            wanted.push(series);
-        }
-    }
+    let all: Vec<Series> = reader.deserialize().collect::<Result<_, _>>().map_err(fault)?;
+    refuse_unknown(sets, &all)?;
+    let wanted: Vec<Series> =
+        all.into_iter().filter(|series| sets.is_empty() || sets.contains(&series.dataset)).collect();
     let windows = nab::read_windows(&folder.join("nab/windows.csv"))?;
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -95,6 +93,18 @@ pub fn measure(
         wanted.iter().position(|series| series.series == one.series.series && series.dataset == one.series.dataset)
     });
     Ok(measured)
+}
+
+/// A set by a wrong name would be missing from the tables, and nobody would notice.
+fn refuse_unknown(sets: &[String], series: &[Series]) -> Result<(), String> {
+    let known: BTreeSet<&str> = series.iter().map(|series| series.dataset.as_str()).collect();
+    match sets.iter().find(|set| !known.contains(set.as_str())) {
+        Some(set) => {
+            let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
+            Err(format!("there is no set `{set}` (--sets); there are {}", known.join(", ")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn columns(series: &Series) -> csv::Columns<'static> {
@@ -138,4 +148,23 @@ fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::W
 /// A series' values of one channel.
 pub(crate) fn channel(table: &Table, channel: usize) -> impl Iterator<Item = f32> + Clone {
     table.values.iter().copied().skip(channel).step_by(table.channels.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_set_that_is_not_there_is_told_with_those_that_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let head = "dataset,series,file,train_rows,step_seconds,vus_window\n";
+        let lines = "skab,a,a.csv,400,1,10\nnab,b,b.csv,400,1,10\nskab,c,c.csv,400,1,10\n";
+        std::fs::write(folder.path().join("series.csv"), format!("{head}{lines}")).unwrap();
+        for set in ["nope", "SKAB", "skba"] {
+            let sets = ["nab".to_owned(), set.to_owned()];
+            let told = measure(folder.path(), &sets, &Config::defaults(), |_| {}).err().unwrap();
+            assert_eq!(told, format!("there is no set `{set}` (--sets); there are `nab`, `skab`"));
+        }
+    }
 }
