@@ -17,6 +17,12 @@ fn replay(folder: &Path, input: &str) -> Output {
     command.args(OUTPUTS.iter().flat_map(|(option, file)| [option, file])).output().unwrap()
 }
 
+/// Runs `offkey` in a folder: its code, and what it said on stderr.
+fn offkey(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_offkey")).current_dir(folder).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -72,4 +78,30 @@ fn a_warm_up_is_as_long_as_a_configuration_may_have_it() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains(&format!("{rows} is not within 100 and 1000000")), "{told}");
     }
+}
+
+#[test]
+fn columns_are_selected_as_the_daemon_selects_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let value = |row: u32| f64::from(row * 7919 % 101) / 101.0 + if row % 300 > 290 { 9.0 } else { 0.0 };
+    let rows = |line: &dyn Fn(u32) -> String| (0..900).map(line).collect::<String>();
+    let wide = rows(&|row| format!("{row},text,{},{}\n", value(row), value(row * row % 1_013)));
+    let narrow = rows(&|row| format!("{row},{}\n", value(row)));
+    std::fs::create_dir(folder.join("narrow")).unwrap();
+    std::fs::write(folder.join("pump.csv"), format!("timestamp,note,c1,d1\n{wide}")).unwrap();
+    std::fs::write(folder.join("narrow/pump.csv"), format!("timestamp,c1\n{narrow}")).unwrap();
+    std::fs::write(folder.join("some.toml"), "[input]\nchannels = [\"c*\"]").unwrap();
+    std::fs::write(folder.join("none.toml"), "[input]\nchannels = [\"zzz\"]").unwrap();
+    for (file, alerts, state) in [("pump.csv", "a.jsonl", "a.bin"), ("narrow/pump.csv", "b.jsonl", "b.bin")] {
+        let told = offkey(folder, &["replay", file, "-c", "some.toml", "--alerts", alerts, "--save-state", state]);
+        assert_eq!(told, (Some(0), String::new()));
+    }
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    assert!(!read("a.jsonl").is_empty());
+    assert_eq!(read("a.jsonl"), read("b.jsonl"));
+    assert_eq!(read("a.bin"), read("b.bin"));
+    let (code, told) = offkey(folder, &["replay", "pump.csv", "-c", "none.toml"]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("pump.csv: input.channels (`zzz`) selects none of its columns"), "{told}");
 }

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// CSV files, gzipped or not, with a header `timestamp,<channels...>[,label]`; each is an entity.
+    /// CSV files, gzipped or not, with a header `timestamp,<channels...>[,label]`; each is an entity. What
+    /// `[input] channels` does not select is left out.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -73,7 +74,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         scores
             .write(|out| writeln!(out, "row,timestamp,score,row_score,rarity,threshold,score_ratio,anomalous,state"))?;
     }
-    let columns = csv::Columns { time: &args.time_column, label: args.label_column.as_deref(), step: args.step };
+    let columns = csv::Columns {
+        time: &args.time_column,
+        label: args.label_column.as_deref(),
+        channels: &config.input.decoder.channels,
+        step: args.step,
+    };
     let (mut total, mut all) = (Figures::default(), Vec::new());
     for file in &args.files {
         let table = csv::read(file, columns).map_err(Failed::outside)?;

@@ -163,7 +163,9 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let columns = crate::replay::csv::Columns { time: "timestamp", label: Some("label"), step: None };
+        let config = crate::config::Config::defaults();
+        let channels = &config.input.decoder.channels;
+        let columns = crate::replay::csv::Columns { time: "timestamp", label: Some("label"), channels, step: None };
         crate::replay::csv::read(file.path(), columns).unwrap()
     }
 

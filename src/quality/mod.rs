@@ -107,12 +107,18 @@ fn refuse_unknown(sets: &[String], series: &[Series]) -> Result<(), String> {
     }
 }
 
-fn columns(series: &Series) -> csv::Columns<'static> {
-    csv::Columns { time: "timestamp", label: Some("label"), step: Some((series.step_seconds * 1e6) as i64) }
+/// The controls are shown the channels that the config takes, and no others.
+fn columns<'a>(series: &Series, config: &'a Config) -> csv::Columns<'a> {
+    csv::Columns {
+        time: "timestamp",
+        label: Some("label"),
+        channels: &config.input.decoder.channels,
+        step: Some((series.step_seconds * 1e6) as i64),
+    }
 }
 
 fn measure_one(folder: &Path, series: &Series, config: &Config, windows: &nab::Windows) -> Result<Measured, String> {
-    let table = csv::read(&folder.join(&series.file), columns(series))?;
+    let table = csv::read(&folder.join(&series.file), columns(series, config))?;
     let labels = table.labels.clone().ok_or_else(|| format!("{} has no labels", series.file.display()))?;
     let request = Request {
         config,

@@ -2,6 +2,7 @@
 
 use crate::detector::row::EventTime;
 use crate::wire::bounds::number;
+use crate::wire::channels::Selection;
 use crate::wire::timestamp::{Unit, parse_rfc3339};
 use std::fs::File;
 use std::io::Read;
@@ -16,7 +17,7 @@ const SECOND: i64 = 1_000_000;
 
 /// A table of one entity.
 pub struct Table {
-    /// Names of the channels, as in the header.
+    /// Names of the channels, as in the header and in its order.
     pub channels: Vec<String>,
     /// Time of each row.
     pub times: Vec<EventTime>,
@@ -48,6 +49,8 @@ pub struct Columns<'a> {
     pub time: &'a str,
     /// The row's label; `None`: a column `label`, if there is one.
     pub label: Option<&'a str>,
+    /// Which of the others are channels; those that are not are not looked at.
+    pub channels: &'a Selection,
     /// How long a step is, in microseconds, where the time is no clock; `None`: not known.
     pub step: Option<i64>,
 }
@@ -64,7 +67,7 @@ pub fn read(path: &Path, columns: Columns<'_>) -> Result<Table, String> {
     read_from(bytes, columns).map_err(|error| fault(&error))
 }
 
-fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Result<Table, String> {
+fn read_from(bytes: impl Read, Columns { time, label, channels, step }: Columns<'_>) -> Result<Table, String> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     let mut names: Vec<&str> = header.iter().collect();
@@ -91,6 +94,12 @@ fn read_from(bytes: impl Read, Columns { time, label, step }: Columns<'_>) -> Re
         (0..header.len()).filter(|column| *column != time_at && Some(*column) != label_at).collect();
     if columns.is_empty() {
         return Err("there is no channel beside time and label".to_owned());
+    }
+    let there = columns.iter().map(|column| format!("`{}`", &header[*column])).collect::<Vec<_>>();
+    let columns: Vec<usize> = columns.into_iter().filter(|column| channels.selects(&header[*column])).collect();
+    if columns.is_empty() {
+        let (wanted, there) = (channels.patterns().join("`, `"), there.join(", "));
+        return Err(format!("input.channels (`{wanted}`) selects none of its columns; there are {there}"));
     }
     let mut table = Table {
         channels: columns.iter().map(|column| header[*column].to_owned()).collect(),
@@ -178,6 +187,7 @@ fn time_of(text: &str, step: Option<i64>) -> Option<EventTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     #[test]
     fn a_table_with_gaps_and_labels() {
@@ -195,8 +205,28 @@ mod tests {
         assert!(table.clock);
     }
 
+    static ALL: LazyLock<Selection> = LazyLock::new(Selection::all);
+
     fn columns(time: &str) -> Columns<'_> {
-        Columns { time, label: None, step: None }
+        Columns { time, label: None, channels: &ALL, step: None }
+    }
+
+    #[test]
+    fn columns_are_selected_as_channels_are_and_the_others_are_not_looked_at() {
+        let select = |patterns: &[&str], label| {
+            let channels = Selection::new(&patterns.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+            let columns = Columns { channels: &channels, label, ..columns("t") };
+            read_from("t,b1,note,a,b2,bad\n0,1,dry,2,3,1\n1,4,wet,,6,0\n".as_bytes(), columns)
+        };
+        let table = select(&["b*", "a"], Some("bad")).unwrap();
+        assert_eq!(table.channels, ["b1", "a", "b2"]);
+        assert_eq!((table.values[2], table.values[3]), (3.0, 4.0));
+        assert_eq!(table.labels, Some(vec![true, false]));
+        let told = select(&["zzz", "t", "bad"], Some("bad")).err().unwrap();
+        let expected =
+            "input.channels (`zzz`, `t`, `bad`) selects none of its columns; there are `b1`, `note`, `a`, `b2`";
+        assert_eq!(told, expected);
+        assert!(select(&[], None).err().unwrap().contains("`dry` in column `note`"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::lane::align::{Aligner, Late};
 use crate::lane::entity::{Entity, State, Surroundings};
 use crate::lane::intake::Measured;
 use crate::wire::alert_v1::{AlertV1, Source};
-use crate::wire::channels::{Channels, Lookup, Selection};
+use crate::wire::channels::{Channels, Lookup};
 use crate::wire::state_record::{Envelope, Kind};
 use csv::Table;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
     if n_channels > MAX_CHANNELS {
         return Err(format!("{n_channels} channels, more than the {MAX_CHANNELS} that an entity may have"));
     }
-    let mut channels = Channels::new(Selection::all());
+    let mut channels = Channels::new(config.input.decoder.channels.clone());
     let mut entity = match request.state {
         None => Entity::new(request.entity),
         Some(bytes) => {
@@ -89,7 +89,8 @@ pub fn replay(table: &Table, request: &Request<'_>, mut progress: impl FnMut(usi
         .iter()
         .map(|name| match channels.intern(name) {
             Lookup::Channel(id) => Ok(id),
-            Lookup::Ignored | Lookup::Full => Err(format!("channel `{name}` is one too many")),
+            Lookup::Ignored => Err(format!("channel `{name}` is none that input.channels selects")),
+            Lookup::Full => Err(format!("channel `{name}` is one too many")),
         })
         .collect::<Result<_, _>>()?;
     let align = config.align();
