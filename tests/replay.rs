@@ -105,3 +105,30 @@ fn columns_are_selected_as_the_daemon_selects_channels() {
     assert_eq!(code, Some(1));
     assert!(told.contains("pump.csv: input.channels (`zzz`) selects none of its columns"), "{told}");
 }
+
+#[test]
+fn no_output_is_written_over_the_configuration_or_another_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("seed.csv"), "timestamp,x\n0,1\n1,2\n").unwrap();
+    std::fs::write(folder.join("my.toml"), "[model]\nseed = 7\n").unwrap();
+    for (option, _) in OUTPUTS {
+        for config in ["my.toml", "./my.toml"] {
+            let (code, told) = offkey(folder, &["replay", "seed.csv", "-c", "my.toml", option, config]);
+            assert_eq!(code, Some(1), "{option} {config}");
+            assert!(told.contains(&format!("{config}: it is an input, and would be overwritten")), "{told}");
+        }
+    }
+    assert_eq!(std::fs::read(folder.join("my.toml")).unwrap(), b"[model]\nseed = 7\n");
+    for other in ["./u.json", ".//u.json", "../"] {
+        let other = if other == "../" {
+            format!("../{}/u.json", folder.file_name().unwrap().to_str().unwrap())
+        } else {
+            other.to_owned()
+        };
+        let (code, told) = offkey(folder, &["replay", "seed.csv", "--scores", "u.json", "--alerts", &other]);
+        assert_eq!(code, Some(1), "{other}");
+        assert!(told.contains("two outputs cannot be one file"), "{told}");
+        assert!(!folder.join("u.json").exists());
+    }
+}

@@ -161,12 +161,13 @@ fn figures(table: &Table, labels: &[bool], replayed: &Replayed) -> Figures {
 
 /// No output may be an input, nor two outputs one file.
 fn refuse_to_overwrite(args: &Args) -> Result<(), Failed> {
-    let Args { files, scores, alerts, report, save_state, load_state, .. } = args;
-    let same = |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    let Args { files, config, scores, alerts, report, save_state, load_state, .. } = args;
+    let same = |a: &Path, b: &Path| place(a) == place(b);
     let outputs: Vec<&PathBuf> = [scores, alerts, report, save_state].into_iter().flatten().collect();
     for (i, output) in outputs.iter().enumerate() {
         if files
             .iter()
+            .chain(&config.config)
             .chain(load_state.iter().filter(|_| save_state.as_ref() != Some(*output)))
             .any(|input| same(input, output))
         {
@@ -177,6 +178,15 @@ fn refuse_to_overwrite(args: &Args) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Where a path leads, whether something is there already or not.
+fn place(path: &Path) -> PathBuf {
+    let new = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        folder.canonicalize().ok().zip(path.file_name()).map(|(folder, name)| folder.join(name))
+    };
+    path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
 fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std::io::Result<()> {
