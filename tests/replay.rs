@@ -132,3 +132,25 @@ fn no_output_is_written_over_the_configuration_or_another_output() {
         assert!(!folder.join("u.json").exists());
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_stdout_does_not_take_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("seed.csv"), "timestamp,x\n0,1\n").unwrap();
+    for arguments in [&["schema", "alert"][..], &["replay", "seed.csv"], &["check", "--dump"], &["check"], &["version"]]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.current_dir(folder).args(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(told.starts_with("offkey: stdout: No space left on device"), "{arguments:?}: {told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offkey"));
+        let output = command.current_dir(folder).args(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
+    }
+}

@@ -25,6 +25,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     })
     .map_err(Failed::outside)?;
     spinner.finish_and_clear();
-    print(&tables::markdown(&measured));
-    Ok(())
+    print(&tables::markdown(&measured))
 }

@@ -26,10 +26,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let config = args.config.load()?;
     if args.dump {
         let dump = serde_json::to_string_pretty(&config.dump()).map_err(|error| Failed::bug(error.to_string()))?;
-        print(&(dump + "\n"));
-        return Ok(());
+        return print(&(dump + "\n"));
     }
-    print(&summary(&config));
+    print(&summary(&config))?;
     #[cfg(feature = "daemon")]
     if args.connect {
         return connect(&config);
@@ -42,7 +41,7 @@ fn connect(config: &Config) -> Result<(), Failed> {
     let found = crate::kafka::check::connect(config)
         .map_err(|failure| Failed::outside(format!("{}: {failure}", config.kafka.brokers)))?;
     for line in found.fine {
-        print(&format!("ok           {line}\n"));
+        print(&format!("ok           {line}\n"))?;
     }
     if found.wrong.is_empty() {
         return Ok(());

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         args.listen,
         CALM / RATE,
         BETWEEN / RATE
-    ));
+    ))?;
     let (score, ended) = (Arc::new(Mutex::new(Score::default())), Arc::new(AtomicBool::new(false)));
     let start = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64) - 60 * 240 * STEP;
     let feeder = {
@@ -97,8 +97,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let _ = feeder.join();
     let _ = teller.join();
     runtime.shutdown_background();
-    print(&summary(&score.lock().unwrap_or_else(PoisonError::into_inner)));
-    run::told(exit)
+    let told = print(&summary(&score.lock().unwrap_or_else(PoisonError::into_inner)));
+    run::told(exit).and(told)
 }
 
 fn config(bootstrap: &str, listen: std::net::SocketAddr) -> Result<Config, Failed> {
@@ -153,7 +153,7 @@ fn feed(writer: &Writer, start: i64, score: &Mutex<Score>, ended: &AtomicBool) {
                 let to = from + (fault.rows() as i64 + SLACK) * STEP;
                 let injected = Injected { machine: name(machine), fault, from, to, found: false };
                 score.lock().unwrap_or_else(PoisonError::into_inner).injected.push(injected);
-                print(&format!("   fault: {} on {}\n", fault.name(), name(machine)));
+                show(&format!("   fault: {} on {}\n", fault.name(), name(machine)));
             }
             faults += 1;
         }
@@ -165,6 +165,11 @@ fn feed(writer: &Writer, start: i64, score: &Mutex<Score>, ended: &AtomicBool) {
             score.lock().unwrap_or_else(PoisonError::into_inner).bad_records += 1;
         }
     }
+}
+
+/// What nobody can see is counted all the same, and the summary says in the end why it was not seen.
+fn show(line: &str) {
+    let _ = print(line);
 }
 
 fn name(machine: usize) -> String {
@@ -181,7 +186,7 @@ fn tell(reader: &Reader, score: &Mutex<Score>, ended: &AtomicBool) {
         };
         let Ok(alert) = serde_json::from_slice::<Value>(&alert) else { continue };
         let text = |key: &str| alert[key].as_str().unwrap_or_default();
-        print(&format!("{:>8}: {} {}: {}\n", text("severity"), text("entity"), text("transition"), text("summary")));
+        show(&format!("{:>8}: {} {}: {}\n", text("severity"), text("entity"), text("transition"), text("summary")));
         if text("transition") == "opened" {
             let onset = parse_rfc3339(text("onset").as_bytes()).map_or(0, |at| at.micros() / 1000);
             score.lock().unwrap_or_else(PoisonError::into_inner).judge(text("entity"), onset);

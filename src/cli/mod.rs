@@ -29,6 +29,7 @@ use crate::config::{ConfigError, Kafka};
 #[cfg(feature = "daemon")]
 use crate::kafka::properties::not_taken;
 use clap::{Args, Parser, Subcommand};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -163,9 +164,12 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints to stdout; a reader that has gone (`offkey schema alert | head`) is no failure.
-pub(crate) fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+pub(crate) fn print(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failed::outside(format!("stdout: {error}"))),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// A name from outside as a terminal may see it: without control characters, and without those that turn a line's direction.

@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         if let Some(saved) = &mut saved {
             saved.write(|out| out.write_all(&replayed.save()))?;
         }
-        tell(&entity, &table, &replayed, &mut total);
+        tell(&entity, &table, &replayed, &mut total)?;
         if args.report.is_some() {
             all.push((entity, table, replayed));
         }
@@ -127,12 +127,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         draft.keep()?;
     }
     if args.files.len() > 1 && total.events > 0 {
-        print(&format!("all {} files\n{total}\n", args.files.len()));
+        print(&format!("all {} files\n{total}\n", args.files.len()))?;
     }
     Ok(())
 }
 
-fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) {
+fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) -> Result<(), Failed> {
     let opened = replayed
         .outcomes
         .iter()
@@ -140,12 +140,13 @@ fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) {
         .filter(|alert| alert.transition == Transition::Opened)
         .count();
     let (entity, n_channels) = (shown(entity), table.channels.len());
-    print(&format!("{entity}: {} rows, {n_channels} channels, {opened} alerts\n", table.n_rows()));
+    print(&format!("{entity}: {} rows, {n_channels} channels, {opened} alerts\n", table.n_rows()))?;
     if let Some(labels) = &table.labels {
         let figures = figures(table, labels, replayed);
-        print(&format!("{figures}\n"));
+        print(&format!("{figures}\n"))?;
         total.add(&figures);
     }
+    Ok(())
 }
 
 fn figures(table: &Table, labels: &[bool], replayed: &Replayed) -> Figures {

@@ -29,6 +29,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         Of::Score => score_v1::SCHEMA,
         Of::DeadLetter => dead_letter::HEADERS,
         Of::Config => config::DEFAULT,
-    });
-    Ok(())
+    })
 }

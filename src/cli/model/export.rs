@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         id.partition,
         seen.summary.as_of,
         manifest.tensors.len()
-    ));
+    ))?;
     if seen.entity.is_none() {
         eprintln!("offkey: the state is {}: exported as it is, without weights", seen.summary.state);
     }

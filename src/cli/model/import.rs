@@ -61,8 +61,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         id.topic,
         id.partition,
         done.next_offset
-    ));
-    Ok(())
+    ))
 }
 
 /// The state, and the manifest if it is an export.

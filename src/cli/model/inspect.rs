@@ -18,8 +18,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let config = args.entity.config.load()?;
     let (id, value) = find(&args.entity, &config)?;
     let detail = Seen::of(&config, &id, &args.entity.entity, &value).detail(&config);
-    print(&if args.json { json(&detail)? } else { page(&detail) });
-    Ok(())
+    print(&if args.json { json(&detail)? } else { page(&detail) })
 }
 
 /// For people.

@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let (found, held_back) =
         snapshots(&config, |id, entity, value| Some(Seen::of(&config, id, entity, value).summary))?;
     let lines: Vec<Summary> = found.into_values().collect();
-    print(&if args.json { json(&lines)? } else { table(&lines) });
+    print(&if args.json { json(&lines)? } else { table(&lines) })?;
     tell_held_back(&held_back);
     Ok(())
 }

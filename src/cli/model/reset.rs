@@ -26,6 +26,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         EntityFrom::Fields(_) => "Stop every instance of the group and reset again.",
     };
     let done = told(changed, &config, instead)?;
-    print(&format!("{entity}: starts anew at {}/{} offset {}\n", id.topic, id.partition, done.next_offset));
-    Ok(())
+    print(&format!("{entity}: starts anew at {}/{} offset {}\n", id.topic, id.partition, done.next_offset))
 }
