@@ -8,6 +8,7 @@ use crate::kafka::failure::Failure;
 use crate::simulate::{Fault, Fleet, json};
 use crate::wire::timestamp::parse_rfc3339;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -32,7 +33,7 @@ pub(super) struct Args {
     duration: Option<Duration>,
     /// Where metrics and health are served.
     #[arg(long, default_value = "127.0.0.1:9464")]
-    listen: std::net::SocketAddr,
+    listen: SocketAddr,
 }
 
 /// A fault that was injected, in the fleet's event time.
@@ -57,13 +58,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let topics = [("telemetry", 4), ("offkey-alerts", 1), ("offkey-dead-letters", 1), ("offkey-demo-state", 4)];
     let broker = Embedded::start(&topics).map_err(failed)?;
     let bootstrap = broker.bootstrap();
-    let config = config(&bootstrap, args.listen)?;
-    // Before anything is promised of it; the daemon binds it for itself.
-    std::net::TcpListener::bind(args.listen).map_err(|error| run::cannot_listen("--listen", &error))?;
+    let listen = free(args.listen)?;
+    let config = config(&bootstrap, listen)?;
     crate::logging::start(&config.log);
     print(&format!(
-        "offkey demo: {MACHINES} machines, a row is six minutes, a day passes in ten seconds\n  broker   {bootstrap} (in this process: kcat -b {bootstrap} -t offkey-alerts)\n  metrics  http://{}/metrics\nwarming up for {} s, then a fault every {} s\n",
-        args.listen,
+        "offkey demo: {MACHINES} machines, a row is six minutes, a day passes in ten seconds\n  broker   {bootstrap} (in this process: kcat -b {bootstrap} -t offkey-alerts)\n  metrics  http://{listen}/metrics\nwarming up for {} s, then a fault every {} s\n",
         CALM / RATE,
         BETWEEN / RATE
     ))?;
@@ -101,7 +100,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     run::told(exit).and(told)
 }
 
-fn config(bootstrap: &str, listen: std::net::SocketAddr) -> Result<Config, Failed> {
+/// The address that is listened on, its port chosen if 0 was given. Before anything is promised of it; the daemon binds it for itself.
+fn free(listen: SocketAddr) -> Result<SocketAddr, Failed> {
+    let bound = std::net::TcpListener::bind(listen).and_then(|listener| listener.local_addr());
+    bound.map_err(|error| run::cannot_listen("--listen", &error))
+}
+
+fn config(bootstrap: &str, listen: SocketAddr) -> Result<Config, Failed> {
     let text = format!(
         r#"
 [kafka]
@@ -223,4 +228,21 @@ fn summary(score: &Score) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::free;
+
+    #[test]
+    fn a_port_of_0_is_told_as_the_one_that_it_became() {
+        assert_ne!(free("127.0.0.1:0".parse().unwrap()).unwrap().port(), 0);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(free(taken.local_addr().unwrap()).is_err());
+    }
 }
