@@ -28,6 +28,7 @@ use crate::config::{Config, ConfigErrors, Source};
 use crate::config::{ConfigError, Kafka};
 #[cfg(feature = "daemon")]
 use crate::kafka::properties::not_taken;
+pub(crate) use crate::wire::shown::shown;
 use clap::{Args, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -170,22 +171,6 @@ pub(crate) fn print(text: &str) -> Result<(), Failed> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failed::outside(format!("stdout: {error}"))),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// A name from outside as a terminal may see it: without control characters, and without those that turn a line's direction.
-pub(crate) fn shown(name: &str) -> String {
-    let is_command = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(name.len());
-    for c in name.chars() {
-        if is_command(c) {
-            shown.extend(c.escape_debug());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod path;
 mod plain;
 pub mod rejection;
 pub mod score_v1;
+pub mod shown;
 pub mod state_record;
 mod summary;
 pub mod timestamp;

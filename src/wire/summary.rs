@@ -1,5 +1,6 @@
 //! An alert in one line for a person.
 
+use super::shown::shown;
 use crate::detector::alert::{Alert, Cause, ChannelEvidence, Kind, Severity};
 use crate::detector::schema::Channel;
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ const WORTH: f32 = 0.15;
 
 /// Such as `pump-1: critical anomaly: vibration 9.3 mm/s, expected 4.1 (3.9 to 4.4); 2.4 times the threshold`.
 pub(super) fn of(entity: &str, schema: &[Channel], alert: &Alert) -> String {
+    let entity = shown(entity);
     let severity = match alert.severity {
         Severity::Info => "slight",
         Severity::Warning => "marked",
@@ -57,12 +59,13 @@ pub(super) fn of(entity: &str, schema: &[Channel], alert: &Alert) -> String {
 }
 
 fn name(line: &mut String, channel: &Channel, evidence: &ChannelEvidence, kind: Kind) {
-    let unit = channel.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    let unit = channel.unit.as_ref().map(|unit| format!(" {}", shown(unit))).unwrap_or_default();
+    let name = shown(&channel.name);
     if evidence.observed.is_nan() {
-        push(line, format_args!("{} is missing", channel.name));
+        push(line, format_args!("{name} is missing"));
         return;
     }
-    push(line, format_args!("{} {}{unit}", channel.name, short(evidence.observed)));
+    push(line, format_args!("{name} {}{unit}", short(evidence.observed)));
     match kind {
         Kind::Anomaly if evidence.expected.is_finite() => {
             push(line, format_args!(" (expected {}", short(evidence.expected)));

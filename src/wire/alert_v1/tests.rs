@@ -52,6 +52,20 @@ fn check_summary(alert: &Alert, expected: Expect) {
 }
 
 #[test]
+fn a_summary_is_one_line_whatever_the_names_hold() {
+    let mut channels = channels();
+    channels[1].name = "vib\tration".to_owned();
+    channels[1].unit = Some("mm\r\n".to_owned());
+    let mut out = Vec::new();
+    AlertV1::of(&source(&Settings::default()), "pump\n1\u{202e}", &channels, &alert()).write(&mut out);
+    let json: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(json["entity"], "pump\n1\u{202e}");
+    assert_eq!(json["channels"][0]["name"], "vib\tration");
+    expect![[r"pump\n1\u{202e}: marked anomaly: vib\tration 9.35 mm\r\n (expected 4.1, usually 3.9 to 4.4); 2 times the threshold"]]
+        .assert_eq(json["summary"].as_str().unwrap());
+}
+
+#[test]
 fn an_alert_is_these_bytes() {
     let mut out = Vec::new();
     AlertV1::of(&source(&Settings::default()), "pump-1", &channels(), &alert()).write(&mut out);
