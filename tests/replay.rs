@@ -133,6 +133,27 @@ fn no_output_is_written_over_the_configuration_or_another_output() {
     }
 }
 
+#[test]
+fn what_can_be_no_entity_and_no_topic_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("seed.csv"), "timestamp,x\n0,1\n").unwrap();
+    std::fs::write(folder.join(".csv"), "timestamp,x\n0,1\n").unwrap();
+    let long = "e".repeat(513);
+    for (arguments, code, expected) in [
+        (&["seed.csv", "--entity", ""][..], 2, "the entity is empty"),
+        (&["seed.csv", "--entity", &long], 2, "the entity has 513 bytes, more than 512"),
+        (&[".csv"], 1, ".csv: the entity is empty: give it a name with --entity"),
+        (&["seed.csv", "--topic", ""], 2, "is no topic name: use 1 to 249 letters"),
+        (&["seed.csv", "--topic", "a b"], 2, "is no topic name: use 1 to 249 letters"),
+    ] {
+        let (found, told) = offkey(folder, &[&["replay"], arguments].concat());
+        assert_eq!(found, Some(code), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
+    assert_eq!(offkey(folder, &["replay", ".csv", "--entity", &long[1..], "--topic", "a"]).0, Some(0));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_stdout_does_not_take_is_a_failure() {

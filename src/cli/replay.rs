@@ -2,12 +2,13 @@
 
 use super::draft::Draft;
 use super::{ConfigArgs, Failed, print, shown};
-use crate::config::whole;
+use crate::config::{topic_name, whole};
 use crate::detector::State;
 use crate::detector::alert::Transition;
 use crate::replay::csv::{self, Table};
 use crate::replay::labels::Figures;
 use crate::replay::{Replayed, Request, replay, report};
+use crate::wire::bounds::check_entity;
 use crate::wire::words;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -36,10 +37,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = warmup_rows)]
     warmup_rows: Option<u64>,
     /// The entity's name; default: the file's name up to its first `.csv`.
-    #[arg(long)]
+    #[arg(long, value_parser = entity)]
     entity: Option<String>,
     /// The topic that the rows would have come by; default: the first of `input.topics`.
-    #[arg(long)]
+    #[arg(long, value_parser = topic)]
     topic: Option<String>,
     /// One line per row.
     #[arg(long, value_name = "OUT.csv")]
@@ -66,6 +67,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let topic = args.topic.clone().unwrap_or_else(|| config.input.topics[0].clone());
     let state =
         args.load_state.as_ref().map(|file| std::fs::read(file).map_err(|error| outside(file, &error))).transpose()?;
+    let names = names(args)?;
     refuse_to_overwrite(args)?;
     let draft = |path: &Option<PathBuf>| path.as_deref().map(Draft::create).transpose();
     let (mut scores, mut alerts) = (draft(&args.scores)?, draft(&args.alerts)?);
@@ -81,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         step: args.step,
     };
     let (mut total, mut all) = (Figures::default(), Vec::new());
-    for file in &args.files {
+    for (file, entity) in args.files.iter().zip(names) {
         let table = csv::read(file, columns).map_err(Failed::outside)?;
         if table.clock && args.step.is_some() {
             let (file, column) = (file.display(), &args.time_column);
@@ -89,7 +91,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
                 "{file}: `{column}` is a clock: --step is for files whose time counts steps"
             )));
         }
-        let entity = args.entity.clone().unwrap_or_else(|| stem(file));
         let request = Request {
             config: &config,
             entity: &entity,
@@ -130,6 +131,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
         print(&format!("all {} files\n{total}\n", args.files.len()))?;
     }
     Ok(())
+}
+
+/// Whose rows each of the files holds; what the daemon would refuse as an entity is refused here too.
+fn names(args: &Args) -> Result<Vec<String>, Failed> {
+    let name = |file: &PathBuf| {
+        let name = args.entity.clone().unwrap_or_else(|| stem(file));
+        check_entity(&name).map(|()| name).map_err(|rejected| {
+            Failed::outside(format!("{}: {}: give it a name with --entity", file.display(), rejected.error))
+        })
+    };
+    args.files.iter().map(name).collect()
 }
 
 fn tell(entity: &str, table: &Table, replayed: &Replayed, total: &mut Figures) -> Result<(), Failed> {
@@ -202,6 +214,14 @@ fn write_scores(out: &mut impl Write, table: &Table, replayed: &Replayed) -> std
 
 fn outside(path: &Path, error: &std::io::Error) -> Failed {
     Failed::outside(format!("{}: {error}", path.display()))
+}
+
+fn entity(text: &str) -> Result<String, String> {
+    check_entity(text).map(|()| text.to_owned()).map_err(|rejected| rejected.error)
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    topic_name(text).map(|()| text.to_owned()).map_err(|hint| format!("is no topic name: {hint}"))
 }
 
 fn warmup_rows(text: &str) -> Result<u64, String> {

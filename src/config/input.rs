@@ -255,13 +255,23 @@ impl State {
     }
 }
 
-/// Kafka's own rule for topic names.
 fn topic(name: &str, key: &str, problems: &mut Problems) {
+    if let Err(hint) = topic_name(name) {
+        problems.add(key, format!("`{name}` is no topic name"), hint);
+    }
+}
+
+/// Kafka's own rule for topic names.
+///
+/// # Errors
+/// What would be one.
+pub fn topic_name(name: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let fine = !name.is_empty() && name.len() <= 249 && name.chars().all(plain);
     if !fine || name == "." || name == ".." {
-        problems.add(key, format!("`{name}` is no topic name"), "use 1 to 249 letters, digits, `.`, `_` and `-`");
+        return Err("use 1 to 249 letters, digits, `.`, `_` and `-`");
     }
+    Ok(())
 }
 
 /// No topic has two uses: an output read as input would feed itself, a state topic must be compacted and nothing else may be.

@@ -20,7 +20,7 @@ pub mod whole;
 
 pub use environment::environment;
 pub use error::{ConfigError, ConfigErrors};
-pub use input::{Input, Output, Start, State};
+pub use input::{Input, Output, Start, State, topic_name};
 pub use kafka::{Kafka, Properties};
 pub use passed::Passed;
 pub use raw::Delivery;

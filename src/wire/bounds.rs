@@ -6,7 +6,11 @@ use crate::detector::schema::MAX_CHANNELS;
 /// Bytes of an entity's name at most: it is part of keys.
 pub const MAX_ENTITY: usize = 512;
 
-pub(super) fn check_entity(entity: &str) -> Result<(), Rejected> {
+/// Whether a name can be an entity's.
+///
+/// # Errors
+/// What is wrong with it: the record is refused.
+pub fn check_entity(entity: &str) -> Result<(), Rejected> {
     if entity.is_empty() {
         return Err(Rejection::InvalidEntity.because("the entity is empty"));
     }

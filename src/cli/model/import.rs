@@ -8,7 +8,7 @@ use crate::daemon::maintenance;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::state_topic::n_partitions;
 use crate::lane::record::PartitionId;
-use crate::wire::bounds::MAX_ENTITY;
+use crate::wire::bounds::check_entity;
 use crate::wire::format::EntityFrom;
 use crate::wire::model_v1::{FORMAT, MANIFEST, Manifest, VERSION, checksum};
 use std::path::{Path, PathBuf};
@@ -34,9 +34,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failed> {
     let entity = args.entity.clone().or(exported).ok_or_else(|| {
         Failed::outside(format!("{} does not say whose state it is: say --entity", args.source.display()))
     })?;
-    if entity.is_empty() || entity.len() > MAX_ENTITY {
-        return Err(Failed::outside(format!("an entity's name has 1 to {MAX_ENTITY} bytes")));
-    }
+    check_entity(&entity).map_err(|rejected| Failed::outside(rejected.error))?;
     let id = match &args.partition {
         Some(id) => id.clone(),
         None => place(&config, &entity)?,
