@@ -93,3 +93,37 @@ fn the_marker_that_ends_a_transactional_input_is_no_lag() {
     wait_for("no lag", 60, || daemon.get("/metrics")?.contains(&format!("{lag} 0")).then_some(()));
     daemon.stop();
 }
+
+#[test]
+fn a_fleet_that_ends_its_warm_up_at_once_is_committed_all_the_while() {
+    const MACHINES: usize = 24;
+    let bootstrap = shared();
+    let input = unique("at-once");
+    create_topic(bootstrap, &input, 1);
+    let mut setup = Setup::new(bootstrap, "at-once", &input);
+    setup.warmup = 400;
+    let writer = Writer::to(bootstrap, &input);
+    // Machines on one clock come to their four hundredth row within two dozen records; wide ones take long to fit.
+    for row in 0..405 {
+        let values: Vec<String> = (0..32).map(|c| format!("\"c{c}\":{}", (row * (c + 1)) % 17 + c * row % 5)).collect();
+        let value = format!("{{\"ts\":{},\"values\":{{{}}}}}", 1_760_000_000_000i64 + row * 1000, values.join(","));
+        (0..MACHINES).for_each(|machine| writer.send(Some(&format!("wide-{machine}")), Some(value.as_bytes())));
+    }
+    writer.flush();
+    let daemon = setup.start("a");
+    let mut commits_by_ready = std::collections::BTreeMap::new();
+    wait_for("every model to be fitted", 180, || {
+        daemon.get("/metrics")?;
+        let ready = daemon.metric("offkey_entities{state=\"ready\"}") as usize;
+        commits_by_ready.entry(ready).or_insert(daemon.metric("offkey_commits_total{outcome=\"ok\"}") as u64);
+        (ready == MACHINES).then_some(())
+    });
+    let on_the_way: Vec<u64> = commits_by_ready
+        .into_iter()
+        .filter(|(ready, _)| (1..MACHINES).contains(ready))
+        .map(|(_, commits)| commits)
+        .collect();
+    assert!(on_the_way.len() >= 3, "it was committed between fits at {on_the_way:?} only");
+    assert!(on_the_way.windows(2).all(|pair| pair[0] < pair[1]), "{on_the_way:?}");
+    daemon.stop();
+}
