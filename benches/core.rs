@@ -68,7 +68,7 @@ fn warm(channels: usize, values: &[f32], scratch: &mut Scratch) -> Detector {
     detector
 }
 
-#[divan::bench(args = [1, 8, 38, 128], sample_count = 20)]
+#[divan::bench(args = [1, 8, 38, 128], sample_count = 60)]
 fn score_and_learn(bencher: Bencher<'_, '_>, channels: usize) {
     let values = values(2 * WARMUP + ROWS, channels);
     let mut scratch = Scratch::default();
