@@ -7,6 +7,7 @@ pub mod consumer;
 pub mod embedded;
 pub mod failure;
 pub mod group;
+mod heard;
 pub mod partitioner;
 pub mod producer;
 pub mod properties;

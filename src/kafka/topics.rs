@@ -3,13 +3,15 @@
 use super::client::{CountError, PlainContext};
 use super::client_config;
 use super::failure::Failure;
+use super::heard::Heard;
 use super::sizes::{self, Fit, Limits};
 use crate::config::{Config, Kafka};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client that looks after topics.
 pub type Admin = AdminClient<PlainContext>;
@@ -38,13 +40,16 @@ const DEFAULT_LIMIT: usize = 1_048_588;
 /// What librdkafka itself sends at most unless told otherwise.
 const CLIENT_LIMIT: usize = 1_000_000;
 
+/// How long a client that was not answered is asked why.
+const LISTEN: Duration = Duration::from_secs(1);
+
 /// Looks at every topic of the config; creates the missing ones of ours if `kafka.create_topics` allows.
 ///
 /// # Errors
 /// Retriable while the broker is away; fatal with the topic's name and what to do.
 pub async fn prepare(config: &Config, count_error: &CountError) -> Result<Found, Failure> {
     let admin = admin(config, count_error)?;
-    let (partitions, brokers) = tokio::task::block_in_place(|| partitions(&admin))?;
+    let (partitions, brokers) = tokio::task::block_in_place(|| partitions(&config.kafka, count_error))?;
     let mut n_partitions = 0;
     for topic in &config.input.topics {
         match partitions.get(topic) {
@@ -182,9 +187,20 @@ fn client_limit(kafka: &Kafka) -> usize {
     kafka.producer.get("message.max.bytes").and_then(|limit| limit.parse().ok()).unwrap_or(CLIENT_LIMIT)
 }
 
-fn partitions(admin: &Admin) -> Result<(BTreeMap<String, i32>, usize), Failure> {
-    let metadata =
-        admin.inner().fetch_metadata(None, Duration::from_secs(5)).map_err(|error| Failure::of_query(&error))?;
+/// Partitions of every topic, and how many brokers there are. The administrator's own client would not tell why none answers.
+fn partitions(kafka: &Kafka, count_error: &CountError) -> Result<(BTreeMap<String, i32>, usize), Failure> {
+    let heard = Heard::new(count_error);
+    let reader: BaseConsumer<Heard> = client_config(&kafka.restorer)
+        .create_with_context(heard.clone())
+        .map_err(|error| Failure::Fatal(error.to_string()))?;
+    let metadata = reader.fetch_metadata(None, Duration::from_secs(5)).map_err(|error| {
+        // A poll hands over one call back at most, and there are others than the one that is waited for.
+        let until = Instant::now() + LISTEN;
+        while heard.worst().is_none() && Instant::now() < until {
+            reader.poll(LISTEN / 20);
+        }
+        heard.why(&error)
+    })?;
     let exists = metadata.topics().iter().filter(|topic| topic.error().is_none());
     let counted = exists.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32));
     Ok((counted.collect(), metadata.brokers().len()))

@@ -1,6 +1,6 @@
 //! `/readyz` means progress, and names what is in its way; `/healthz` is about the process alone.
 
-use crate::broker::{Broker, create_topic, shared};
+use crate::broker::{Broker, create_topic, free_port, shared};
 use crate::daemon::{Setup, unique};
 use crate::fleet::Fleet;
 use crate::topic::Writer;
@@ -125,5 +125,17 @@ fn a_fleet_that_ends_its_warm_up_at_once_is_committed_all_the_while() {
         .collect();
     assert!(on_the_way.len() >= 3, "it was committed between fits at {on_the_way:?} only");
     assert!(on_the_way.windows(2).all(|pair| pair[0] < pair[1]), "{on_the_way:?}");
+    daemon.stop();
+}
+
+#[test]
+fn a_broker_that_was_never_there_is_named_with_the_reason_and_counted() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let setup = Setup::new(&nobody, "nobody", "nothing");
+    let daemon = setup.start("a");
+    let why = wait_for("the reason", 60, || Some(daemon.why_not_ready()).filter(|why| why.contains(&nobody)));
+    assert!(why.contains("Connection refused"), "{why}");
+    assert!(daemon.log().contains(&nobody));
+    assert!(daemon.metric("offkey_kafka_errors_total{kind=\"transport\"}") > 0.0);
     daemon.stop();
 }

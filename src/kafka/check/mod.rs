@@ -3,7 +3,6 @@
 //! trial are aborted, and its transactions run under a name of their own.
 
 mod found;
-mod heard;
 mod judge;
 mod trial;
 
@@ -11,13 +10,13 @@ pub use found::Found;
 
 use super::client::{CountError, PlainContext};
 use super::failure::{ErrorKind, Failure, is_denial};
+use super::heard::Heard;
 use super::sizes::Fit;
 use super::topics::{self, Admin};
 use super::{client_config, list_of};
 use crate::config::{Config, Delivery};
 use crate::lane::record::PartitionId;
 use found::{Denials, Resource};
-use heard::Heard;
 use judge::Seen;
 use rdkafka::admin::ResourceSpecifier;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -46,14 +45,14 @@ pub fn library() -> (String, String) {
 /// # Errors
 /// No broker answers, none lets us in, or librdkafka does not take a property.
 pub fn connect(config: &Config) -> Result<Found, Failure> {
-    let heard = Heard::default();
+    let count_error: CountError = Arc::new(|_| ());
+    let heard = Heard::new(&count_error);
     let fatal = |error: KafkaError| Failure::Fatal(error.to_string());
     let reader: BaseConsumer<Heard> = client_config(&config.kafka.restorer)
         .set("enable.partition.eof", "true")
         .create_with_context(heard.clone())
         .map_err(fatal)?;
     let brokers = brokers(&reader, &heard)?;
-    let count_error: CountError = Arc::new(|_| ());
     let context = PlainContext { count_error: Arc::clone(&count_error) };
     let admin: Admin = client_config(&config.kafka.restorer).create_with_context(context).map_err(fatal)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
