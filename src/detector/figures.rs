@@ -2,7 +2,7 @@
 
 use super::level::Glances;
 use super::row::EventTime;
-use super::still::{LEAST_DEVIATION, LEAST_SCORE, LEAST_SMOOTHED};
+use super::still::{LEAST_DEVIATION, LEAST_SCORE, LEAST_SMOOTHED, least};
 use super::threshold::rarity;
 use super::warmup::Warmup;
 use super::{DAY_MICROS, Detector, Early, Scratch, autoencoder, fast, level, score, views};
@@ -35,13 +35,12 @@ pub(super) struct Heard {
 
 impl Heard {
     fn of(figures: &Figures, channels: usize) -> Self {
-        let n = channels as f32;
         let Figures { level, fast, window_stream, joint_score, .. } = figures;
         Self {
-            deviation: level.deviation.max(LEAST_DEVIATION / n),
-            smoothed: level.smoothed.max(LEAST_SMOOTHED / n),
-            season: level.season.max(LEAST_SMOOTHED / n),
-            fast: fast.newest.max(LEAST_DEVIATION / n),
+            deviation: level.deviation.max(least(LEAST_DEVIATION, channels)),
+            smoothed: level.smoothed.max(least(LEAST_SMOOTHED, channels)),
+            season: level.season.max(least(LEAST_SMOOTHED, channels)),
+            fast: fast.newest.max(least(LEAST_DEVIATION, channels)),
             window: window_stream.max(LEAST_SCORE),
             score: joint_score.max(LEAST_SCORE),
         }
