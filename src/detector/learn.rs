@@ -4,7 +4,7 @@ use super::figures::Figures;
 use super::model::Model;
 use super::row::EventTime;
 use super::rules::Rules;
-use super::still::{self, LEAST_SCORE};
+use super::still::LEAST_SCORE;
 use super::warmup::{self, Warmup};
 use super::{Detector, Early, Scratch};
 
@@ -88,8 +88,7 @@ impl Detector {
 
     fn fit(&mut self, rules: &Rules) {
         let Some(warmup) = self.warmup.take() else { return };
-        let resolutions = self.schema.resolutions();
-        let fitted = warmup.fit(|c| resolutions[c], &self.settings, &mut self.rng);
+        let fitted = warmup.fit(self.schema.resolutions(), &self.settings, &mut self.rng);
         if !fitted.is_finite() {
             // Trained at a rate too high for the data.
             return self.start_over();
@@ -122,7 +121,5 @@ impl Detector {
 fn units_of(rows: &[[f32; 5]], n_rows: u64, channels: usize) -> [f32; 5] {
     let wanted = (n_rows / 4).clamp(100, EARLY) as usize;
     let rows = &rows[rows.len().saturating_sub(wanted)..];
-    std::array::from_fn(|k| {
-        still::unit(warmup::quantile(rows.iter().map(|row| row[k]).collect(), 0.99), channels) + 1e-3
-    })
+    std::array::from_fn(|k| warmup::unit(rows.iter().map(|row| row[k]).collect(), channels))
 }

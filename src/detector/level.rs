@@ -128,7 +128,7 @@ impl Level {
         glances.values.extend(values.iter().map(|value| f64::from(*value)));
         glances.taken_off.clear();
         glances.taken_off.resize(values.len(), 0.0);
-        let told = self.centres.see(glances, resolution, frozen, steps, settings);
+        let told = centres::see(&mut self.centres, glances, resolution, frozen, steps, settings);
         let mean = |sum: f64| (sum / f64::from(told.present.max(1))) as f32;
         Streams { deviation: mean(told.deviation), smoothed: mean(told.smoothed), season: mean(season) }
     }
@@ -178,7 +178,7 @@ impl Season {
             glances.values.push(x - usual);
             glances.taken_off.push(usual);
         }
-        let told = self.centres.see(glances, resolution, frozen, steps, settings);
+        let told = centres::see(&mut self.centres, glances, resolution, frozen, steps, settings);
         for (c, value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
             let (x, cell) = (f64::from(*value), bin * channels + c);
             self.visits[cell] = self.visits[cell].saturating_add(1);

@@ -185,8 +185,8 @@ impl Detector {
     ///
     /// Cost, with `cells = window rows x channels`: `units x cells` products with their additions to encode,
     /// `active units x cells` to decode and three times as many to learn, with eight channels about half of the time; then
-    /// per channel some ten divisions and five roots (the running centres' for eight channels at once), and per stream two logarithms and a walk over the bins of its two
-    /// histograms above the row's. No allocation once the scratch has grown to the schema, but for a transition.
+    /// per channel some ten divisions and five roots (the running centres' for eight channels at once), and per stream two
+    /// logarithms and a walk over the bins of its two histograms above the row's. No allocation once the scratch has grown to the schema, but for a transition.
     pub fn step(&mut self, row: &Row<'_>, rules: &Rules, scratch: &mut Scratch) -> Outcome {
         scratch.tell(Moment::Begun);
         let channels = self.schema.n_channels();

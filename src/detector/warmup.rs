@@ -35,7 +35,7 @@ const BLOCKS: usize = 32;
 const TAIL: u64 = 512;
 /// Rows before the tail in which the slow views run in.
 const RUN_IN: u64 = 200;
-/// Quantile of each view over the tail that becomes its unit.
+/// Quantile of a figure that becomes its unit.
 const UNIT: f64 = 0.99;
 
 /// Rows seen so far, and the kept ones as they came (NaN where a value was missing).
@@ -184,9 +184,9 @@ impl Warmup {
         self.n_rows - (self.recent.len() / self.channels as usize) as u64
     }
 
-    /// Fits everything. `resolution` is each channel's smallest step as declared, 0 where unknown.
+    /// Fits everything. `declared` is each channel's smallest step as declared, 0 where unknown.
     #[must_use]
-    pub fn fit(&self, resolution: impl Fn(usize) -> f32, settings: &DetectorSettings, rng: &mut Pcg32) -> Fitted {
+    pub fn fit(&self, declared: &[f32], settings: &DetectorSettings, rng: &mut Pcg32) -> Fitted {
         let channels = self.channels as usize;
         let rows_in_window = settings.window_rows;
         let held_from = self.n_rows - tail_rows(self.n_rows);
@@ -204,11 +204,11 @@ impl Warmup {
         fill_gaps(&mut recent, &mut held);
 
         let rows: Vec<f64> = parts.iter().flatten().map(|value| f64::from(*value)).collect();
-        let resolutions = resolutions(&rows, channels, &resolution);
+        let resolutions = resolutions(&rows, declared);
         let scaler = Scaler::fit(&rows, channels, &resolutions);
         // Beside others that move, a channel that has stood still is strange as soon as it does.
         let all_stand_still = rows.chunks_exact(channels).all(|row| row == &rows[..channels]);
-        let step = |c: usize| if all_stand_still { resolutions[c] } else { f64::from(resolution(c)) };
+        let step = |c: usize| if all_stand_still { resolutions[c] } else { f64::from(declared[c]) };
         let grain = (0..channels).map(|c| (step(c) / scaler.deviation(c)) as f32).collect();
         let scaled: Vec<Vec<f32>> = parts.iter().map(|part| scale(part, channels, &scaler, settings)).collect();
         let (training, tail) = scaled.split_at(scaled.len() - 1);
@@ -301,19 +301,20 @@ fn fill_gaps(rows: &mut [f32], held: &mut [f32]) {
 const ROUNDING: f64 = 1e-6;
 
 /// Each channel's smallest step: the declared one, or what can be told of it.
-fn resolutions(rows: &[f64], channels: usize, declared: impl Fn(usize) -> f32) -> Vec<f64> {
-    let resolution = |c| {
+fn resolutions(rows: &[f64], declared: &[f32]) -> Vec<f64> {
+    let channels = declared.len();
+    let resolution = |(c, declared): (usize, &f32)| {
         let mut values = rows.iter().skip(c).step_by(channels);
         let largest = values.clone().fold(0.0f64, |most, value| most.max(value.abs()));
         let first = values.next().copied().unwrap_or(0.0);
         let stood_still = values.all(|value| *value == first);
-        match f64::from(declared(c)) {
+        match f64::from(*declared) {
             // The floor of a deviation is half a resolution.
             0.0 if stood_still => 2.0 * STANDING * largest,
             declared => declared.max(ROUNDING * largest),
         }
     };
-    (0..channels).map(resolution).collect()
+    declared.iter().enumerate().map(resolution).collect()
 }
 
 fn scale(rows: &[f32], channels: usize, scaler: &Scaler, settings: &DetectorSettings) -> Vec<f32> {
@@ -370,11 +371,15 @@ fn calibrate(
         }
     }
     let seen = &seen[seen.len().saturating_sub(tail)..];
-    let units = std::array::from_fn(|k| {
-        still::unit(quantile(seen.iter().map(|seen| seen.views[k]).collect(), UNIT), channels) + 1e-3
-    });
+    let units = std::array::from_fn(|k| unit(seen.iter().map(|seen| seen.views[k]).collect(), channels));
     let tail = seen.iter().map(|seen| (super::score::of_views(&seen.views, &units), seen.window_error)).collect();
     Calibrated { views, units, tail, window }
+}
+
+/// The unit of a figure that is a mean over channels, from a sample of it.
+#[must_use]
+pub fn unit(sample: Vec<f32>, channels: usize) -> f32 {
+    still::unit(quantile(sample, UNIT), channels) + 1e-3
 }
 
 /// Quantile of a sample, linear between its neighbours; 0 of nothing.

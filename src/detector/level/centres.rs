@@ -91,19 +91,6 @@ impl Centres {
         self.n[channel]
     }
 
-    /// Sees and learns the row in `glances`. While not `frozen` the units follow the scales; `resolution` is each channel's
-    /// smallest step, 0 where unknown.
-    pub fn see(
-        &mut self,
-        glances: &mut Glances,
-        resolution: &[f32],
-        frozen: bool,
-        steps: &Steps,
-        settings: &Settings,
-    ) -> Told {
-        see(self, glances, resolution, frozen, steps, settings)
-    }
-
     /// Centre and scale of a channel; `None`: it was never seen.
     pub fn usual(&self, channel: usize) -> Option<(f64, f64)> {
         let (mean, variance) = (self.mean[channel], self.variance[channel]);
@@ -149,8 +136,10 @@ impl Serialize for Centres {
     }
 }
 
+/// Sees and learns the row in `glances`. While not `frozen` the units follow the scales; `resolution` is each channel's smallest
+/// step, 0 where unknown.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "aarch64+neon"))]
-fn see(
+pub(super) fn see(
     centres: &mut Centres,
     glances: &mut Glances,
     resolution: &[f32],
